@@ -1,0 +1,1 @@
+"""The services of the job queue; they meet only through artifacts."""

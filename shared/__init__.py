@@ -1,0 +1,1 @@
+"""What every service shares: spec, plan, store, queue and supervisor. No torch."""

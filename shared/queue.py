@@ -1,0 +1,121 @@
+"""Celery: one queue per service, messages that are doorbells, and the worker that answers them.
+
+A message carries a stage's key and nothing else. It may be lost, doubled or late: the reconciler
+rings again, and the supervisor does nothing for a stage that is done or leased.
+"""
+
+from __future__ import annotations
+
+import mmap
+from functools import lru_cache
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_process_init, worker_shutting_down
+from redis import Redis
+
+from shared.lease import Leases
+from shared.metrics import WorkerMetrics
+from shared.settings import Settings
+from shared.spawner import Spawner, die_with_parent
+from shared.supervise import Supervisor
+
+SERVICES = ("trainer", "merger", "sae", "analyzer")
+TASK = "lineament.stage"
+SOCKET_TIMEOUT = 10  # seconds; without it a dead Redis blocks a worker for ever
+REDELIVERY = 3600  # seconds until Redis hands an unacknowledged message to another worker
+
+# One byte that the worker's main process and its pool child share: 1 once a shutdown began.
+_drain = mmap.mmap(-1, 1)
+
+
+def connect(settings: Settings) -> Redis:
+    """A Redis client that gives up on a silent server."""
+    return Redis.from_url(
+        settings.redis_url, decode_responses=True, socket_timeout=SOCKET_TIMEOUT, protocol=2
+    )
+
+
+def broker_url(redis_url: str) -> str:
+    """Celery's name for a Redis URL: a socket is unix:// there and redis+socket:// here."""
+    return redis_url.replace("unix://", "redis+socket://", 1)
+
+
+def make_app(settings: Settings) -> Celery:
+    """The Celery application, configured as measured (design.md)."""
+    app = Celery("lineament", broker=broker_url(settings.redis_url))
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        task_create_missing_queues=True,
+        task_default_queue="trainer",
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_concurrency=1,
+        worker_pool="prefork",
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": REDELIVERY,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": SOCKET_TIMEOUT,
+            "socket_keepalive": not settings.redis_url.startswith("unix://"),
+        },
+    )
+    return app
+
+
+app = make_app(Settings())
+
+
+@lru_cache(1)
+def _settings() -> Settings:
+    return Settings()
+
+
+@lru_cache(1)
+def _spawner() -> Spawner:
+    return Spawner(list(SERVICES), _settings().thread_count())
+
+
+@lru_cache(1)
+def _supervisor() -> Supervisor:
+    settings = _settings()
+    metrics = WorkerMetrics()
+    if settings.metrics_port:
+        metrics.serve(settings.metrics_port)
+    return Supervisor(
+        settings,
+        settings.open_store(),
+        Leases(connect(settings), settings.lease),
+        _spawner(),
+        metrics,
+        draining=lambda: _drain[0] == 1,
+    )
+
+
+@app.task(name=TASK)  # type: ignore[untyped-decorator]
+def run_stage(key: str) -> None:
+    """Answer one doorbell."""
+    _supervisor().run(key)
+
+
+def ring(celery: Celery, service: str, key: str) -> None:
+    """Send the doorbell for a stage to its service's queue."""
+    celery.send_task(TASK, args=[key], queue=service)
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _begin_drain(**_: Any) -> None:
+    """In the worker's main process: tell the pool child that its stage should leave."""
+    _drain[0] = 1
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def _prepare_pool_process(**_: Any) -> None:
+    """In the pool child: never outlive the worker, and load torch while nothing is asked yet."""
+    die_with_parent()
+    _spawner().warm_up()

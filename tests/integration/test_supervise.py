@@ -1,0 +1,248 @@
+"""The supervisor with a real Valkey, a real store and real child processes."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from shared.artifacts import Artifacts
+from shared.attempts import AttemptBook
+from shared.lease import Leases
+from shared.metrics import WorkerMetrics
+from shared.plan import PlannedStage
+from shared.plan.graph import stage_key
+from shared.settings import Settings
+from shared.spawner import Spawner
+from shared.store import LocalStore
+from shared.supervise import Supervisor
+
+
+class Bench:
+    """A supervisor over an empty store, and verbs to use it."""
+
+    def __init__(self, directory: Path, redis: Redis, spawner: Spawner, **settings: float) -> None:
+        self.drain = False
+        self.settings = Settings(data=directory, lease=1.0, grace=1.0, **settings)  # type: ignore[arg-type]
+        self.store = LocalStore(directory / "store")
+        self.leases = Leases(redis, self.settings.lease)
+        self.artifacts = Artifacts(self.store)
+        self.book = AttemptBook(self.store)
+        self.supervisor = self.another(spawner)
+
+    def another(self, spawner: Spawner) -> Supervisor:
+        return Supervisor(
+            self.settings, self.store, self.leases, spawner, WorkerMetrics(), lambda: self.drain
+        )
+
+    def stage(self, kind: str, parameters: dict[str, object], *inputs: str) -> str:
+        named = {f"part/{number}": key for number, key in enumerate(inputs)}
+        key = stage_key(kind, 1, parameters, named)
+        stage = PlannedStage(
+            key=key, kind=kind, service="fake", version=1, parameters=parameters, inputs=named,
+            title=kind,
+        )  # fmt: skip
+        self.store.put(f"stages/{key}/stage.json", stage.model_dump_json().encode())
+        return key
+
+
+@pytest.fixture(scope="module")
+def spawner() -> Iterator[Spawner]:
+    one = Spawner(["fake"], threads=1, package="tests.fake_services")
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, redis: Redis, spawner: Spawner) -> Bench:
+    return Bench(tmp_path, redis, spawner)
+
+
+def test_a_stage_leaves_a_manifest_with_files_results_timings_and_log(bench: Bench) -> None:
+    key = bench.stage("add", {"value": 3})
+
+    assert bench.supervisor.run(key) == "committed"
+
+    manifest = bench.artifacts.manifest(key)
+    assert manifest is not None
+    assert manifest.results == {"sum": 3}
+    assert bench.store.get(bench.artifacts.object_name(manifest, "sum.txt")) == b"3"
+    assert bench.store.get(manifest.log) == b"added 3\n"
+    assert manifest.peak_memory_bytes > 10_000_000
+    assert manifest.seconds > 0
+    assert manifest.libraries["python"].startswith("3.")
+    assert not list((bench.settings.data / "work").iterdir())
+
+
+def test_a_stage_reads_the_files_of_its_inputs(bench: Bench) -> None:
+    first, second = bench.stage("add", {"value": 1}), bench.stage("add", {"value": 2})
+    both = bench.stage("add", {"value": 10}, first, second)
+
+    assert bench.supervisor.run(both) is None, "its inputs are not there yet"
+    assert [bench.supervisor.run(key) for key in (first, second, both)] == ["committed"] * 3
+
+    manifest = bench.artifacts.manifest(both)
+    assert manifest is not None
+    assert manifest.results == {"sum": 13}
+
+
+def test_a_finished_stage_is_never_computed_again(bench: Bench) -> None:
+    key = bench.stage("add", {"value": 3})
+    bench.supervisor.run(key)
+    before = bench.artifacts.manifest(key)
+
+    assert bench.supervisor.run(key) is None
+    assert bench.artifacts.manifest(key) == before
+    assert len(bench.book.attempts(key)) == 1
+
+
+def test_a_stage_that_refuses_fails_with_its_sentence_and_is_not_tried_again(bench: Bench) -> None:
+    key = bench.stage("refuse", {})
+
+    assert bench.supervisor.run(key) == "failed"
+
+    failure = bench.book.failure(key)
+    assert failure is not None
+    assert failure.reason == "corpora.lua: has no text"
+    assert bench.supervisor.run(key) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("crash", "RuntimeError: boom"), ("die", "out of memory")]
+)
+def test_three_attempts_without_progress_fail_a_stage_until_it_is_retried(
+    bench: Bench, kind: str, reason: str
+) -> None:
+    key = bench.stage(kind, {})
+
+    assert [bench.supervisor.run(key) for _ in range(3)] == ["crashed", "crashed", "failed"]
+
+    failure = bench.book.failure(key)
+    assert failure is not None
+    assert reason in failure.reason
+    bench.book.forgive(key)
+    assert bench.supervisor.run(key) == "crashed"
+
+
+def test_the_log_of_a_crash_holds_the_trace(bench: Bench) -> None:
+    key = bench.stage("crash", {})
+    bench.supervisor.run(key)
+    attempt = bench.book.attempts(key)[0]
+    assert b'RuntimeError("boom")' in bench.book.log(key, attempt.attempt)
+
+
+def test_draining_leaves_a_checkpoint_that_the_next_attempt_goes_on_from(bench: Bench) -> None:
+    key = bench.stage("count", {"to": 20, "pause": 0.05})
+    threading.Timer(0.4, lambda: setattr(bench, "drain", True)).start()
+
+    assert bench.supervisor.run(key) == "left"
+    assert bench.book.failure(key) is None
+    bench.drain = False
+    assert bench.supervisor.run(key) == "committed"
+
+    manifest = bench.artifacts.manifest(key)
+    assert manifest is not None
+    assert 0 < manifest.results["started_from"] < 20
+    assert not list(bench.store.list(f"stages/{key}/checkpoints/")), "a finished stage keeps none"
+
+
+def test_a_stage_nobody_wants_any_more_is_stopped(bench: Bench) -> None:
+    key = bench.stage("count", {"to": 1000, "pause": 0.05})
+    threading.Timer(0.3, lambda: bench.leases.ask_to_stop(key)).start()
+    began = time.monotonic()
+
+    assert bench.supervisor.run(key) == "left"
+    assert time.monotonic() - began < 5
+
+
+def test_a_stage_that_will_not_leave_is_killed_after_the_grace_period(bench: Bench) -> None:
+    key = bench.stage("sleep", {"seconds": 60})
+    threading.Timer(0.3, lambda: setattr(bench, "drain", True)).start()
+    began = time.monotonic()
+
+    assert bench.supervisor.run(key) == "left"
+    assert time.monotonic() - began < 10
+
+
+def test_a_stage_that_says_nothing_for_too_long_is_killed(
+    tmp_path: Path, redis: Redis, spawner: Spawner
+) -> None:
+    bench = Bench(tmp_path, redis, spawner, stall=0.5)
+    key = bench.stage("sleep", {"seconds": 60})
+
+    assert bench.supervisor.run(key) == "crashed"
+    assert "said nothing" in (bench.book.attempts(key)[0].reason or "")
+
+
+def test_only_one_of_two_supervisors_runs_a_stage(bench: Bench, redis: Redis) -> None:
+    key = bench.stage("count", {"to": 10, "pause": 0.05})
+    other = Spawner(["fake"], threads=1, package="tests.fake_services")
+    second = bench.another(other)
+    endings: list[str | None] = []
+    thread = threading.Thread(target=lambda: endings.append(bench.supervisor.run(key)))
+    thread.start()
+    _until(lambda: bool(bench.leases.live([key])))
+
+    assert second.run(key) is None
+    thread.join()
+    other.close()
+    assert endings == ["committed"]
+
+
+def test_a_flushed_redis_does_not_disturb_a_running_stage(bench: Bench, redis: Redis) -> None:
+    key = bench.stage("count", {"to": 20, "pause": 0.05})
+    threading.Timer(0.3, redis.flushall).start()
+    assert bench.supervisor.run(key) == "committed"
+
+
+def test_losing_the_lease_to_another_attempt_ends_the_stage_without_a_manifest(
+    bench: Bench, redis: Redis
+) -> None:
+    key = bench.stage("count", {"to": 200, "pause": 0.05})
+    threading.Timer(0.3, lambda: redis.set(f"lineament:lease:{key}", "other", px=60_000)).start()
+
+    assert bench.supervisor.run(key) == "lost"
+    assert bench.artifacts.manifest(key) is None
+    assert redis.get(f"lineament:lease:{key}") == "other", "the other's lease is not released"
+
+
+def test_progress_is_visible_while_a_stage_runs(bench: Bench) -> None:
+    key = bench.stage("count", {"to": 30, "pause": 0.05})
+    thread = threading.Thread(target=lambda: bench.supervisor.run(key))
+    thread.start()
+    _until(lambda: "loss" in bench.leases.progress([key]).get(key, {}))
+    thread.join()
+    assert bench.leases.progress([key]) == {}
+
+
+def test_a_killed_spawner_is_an_ordinary_crash_and_the_next_attempt_works(bench: Bench) -> None:
+    spawner = Spawner(["fake"], threads=1, package="tests.fake_services")
+    supervisor = bench.another(spawner)
+    key = bench.stage("count", {"to": 40, "pause": 0.05})
+    process = spawner._running()
+    threading.Timer(1.0, process.kill).start()
+
+    assert supervisor.run(key) == "crashed"
+    assert supervisor.run(key) == "committed"
+    spawner.close()
+
+
+def _until(condition: object, seconds: float = 10) -> None:
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_assignments_are_plain_json(bench: Bench, spawner: Spawner) -> None:
+    key = bench.stage("add", {"value": 1})
+    stage = PlannedStage.model_validate_json(bench.store.get(f"stages/{key}/stage.json"))
+    directory = bench.settings.data / "x"
+    bench.supervisor._prepare(stage, {}, directory)
+    assert json.loads((directory / "assignment.json").read_text())["parameters"] == {"value": 1}
