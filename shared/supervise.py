@@ -124,9 +124,7 @@ class Supervisor:
             from_step=step,
             reached_step=step,
         )
-        if (tries := self._book.fruitless(stage.key)) >= self._settings.attempts:
-            reason = f"{tries} attempts ended without progress; the last log tells where"
-            self._fail(stage, attempt, reason)
+        if self._given_up(stage, attempt, "the worker that ran it was killed"):
             return "failed"
         self._book.write(stage.key, attempt)
         directory = self._work / attempt_id
@@ -137,8 +135,7 @@ class Supervisor:
                 how = self._watch(running)
             ending = self._end(running, how)
         except EOFError as error:
-            ending = "crashed"
-            log.warning("stage lost", stage=stage.key, reason=str(error))
+            ending = self._close(stage, attempt, "crashed", str(error))
         finally:
             shutil.rmtree(directory, ignore_errors=True)
         return ending
@@ -265,17 +262,30 @@ class Supervisor:
             ending, reason = "failed", running.reason or "the stage failed without a reason"
         else:
             ending, reason = "crashed", self._why(running, how)
+        ending = self._close(stage, attempt, ending, reason)
+        self._metrics.ended(stage.service, stage.kind, ending, seconds)
+        return ending
+
+    def _close(
+        self, stage: PlannedStage, attempt: Attempt, ending: Ending, reason: str | None
+    ) -> Ending:
+        """Record the ending; a crash too many, or a refusal, fails the stage."""
         attempt = attempt.model_copy(update={"ended": now(), "ending": ending, "reason": reason})
         self._book.write(stage.key, attempt)
         if ending == "failed":
             self._fail(stage, attempt, reason or "")
-        if ending == "crashed" and self._book.fruitless(stage.key) >= self._settings.attempts:
-            tries = f"{self._settings.attempts} attempts without progress"
-            self._fail(stage, attempt, f"{tries}; the last one: {reason}")
+        elif ending == "crashed" and self._given_up(stage, attempt, reason or ""):
             ending = "failed"
-        self._metrics.ended(stage.service, stage.kind, ending, seconds)
         log.info("stage ended", stage=stage.key, title=stage.title, ending=ending, reason=reason)
         return ending
+
+    def _given_up(self, stage: PlannedStage, attempt: Attempt, reason: str) -> bool:
+        """Fail the stage if too many attempts in a row made no progress."""
+        tries = self._book.fruitless(stage.key)
+        if tries < self._settings.attempts:
+            return False
+        self._fail(stage, attempt, f"{tries} attempts without progress; the last one: {reason}")
+        return True
 
     @staticmethod
     def _why(running: Running, how: dict[str, Any]) -> str:

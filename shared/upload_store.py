@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import tarfile
+import tempfile
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
 from shared.resolved import UploadInfo
 from shared.store import NotFoundError, Store
+
+SMALL = 64 << 20  # bytes; the largest tokenizer.json in use has 33 MB
 
 
 class UploadStore:
@@ -38,6 +43,19 @@ class UploadStore:
         names = [info.name for info in self._store.list("uploads/")]
         return [UploadInfo(**json.loads(self._store.get(name))) for name in names]
 
+    def read_small(self, info: UploadInfo, file: str) -> bytes | None:
+        """A small file of an upload: the tokenizer.json itself, or a member of an archive.
+
+        The member may lie in a folder; None when there is none of that name or it is too large.
+        """
+        if info.format == "tokenizer":
+            return self._store.get(f"blobs/{info.digest}")
+        with tempfile.TemporaryDirectory() as directory:
+            path = self.local_copy(info.digest, Path(directory))
+            if info.format == "zip":
+                return _from_zip(path, file)
+            return _from_tar(path, file) if info.format == "tar" else None
+
     def local_copy(self, digest: str, directory: Path) -> Path:
         """The uploaded bytes as a local file: the store's own, or a copy in `directory`."""
         own = self._store.local_path(f"blobs/{digest}")
@@ -45,3 +63,20 @@ class UploadStore:
             own = directory / digest
             self._store.download(f"blobs/{digest}", own)
         return own
+
+
+def _from_zip(path: Path, file: str) -> bytes | None:
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename.rsplit("/", 1)[-1] == file and entry.file_size <= SMALL:
+                return archive.read(entry)
+    return None
+
+
+def _from_tar(path: Path, file: str) -> bytes | None:
+    with tarfile.open(path) as archive:
+        for entry in archive:
+            right = entry.isfile() and entry.name.rsplit("/", 1)[-1] == file
+            if right and entry.size <= SMALL and (member := archive.extractfile(entry)):
+                return member.read()
+    return None

@@ -7,8 +7,10 @@ from shared.plan.graph import (
     Estimate,
     Plan,
     PlannedStage,
+    canonical_json,
     stage_key,
 )
+from shared.plan.stages import make_plan
 
 __all__ = [
     "KINDS",
@@ -17,5 +19,7 @@ __all__ = [
     "Estimate",
     "Plan",
     "PlannedStage",
+    "canonical_json",
+    "make_plan",
     "stage_key",
 ]

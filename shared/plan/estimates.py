@@ -1,0 +1,185 @@
+"""What stages are expected to cost: tokens, floating point operations, bytes. Rough, and pure.
+
+N: parameters that take part in a matrix product for every token, V: vocabulary, h: hidden width,
+w: width at the hook point, F: features of a dictionary.
+
+- forward pass 2 N a token, training 6 N (Kaplan et al. 2020, Scaling Laws for Neural Language
+  Models, section 2.1; the look-up of the input embedding costs nothing, attention scores over the
+  short contexts used here are left out);
+- dictionary: encoder and decoder are 2 w F each forward, three times that with the backward pass,
+  12 w F a token, and the forward pass of the model up to the hook point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.plan.graph import Estimate
+from shared.resolved import ResolvedSpec
+from shared.spec import architecture_of
+from shared.spec.corpora import Corpus
+from shared.spec.dictionaries import Dictionaries
+from shared.spec.models import Architecture
+
+TEXT_BYTES_PER_TOKEN = 4.0  # English and source code with a vocabulary of a few thousand or more
+FLOAT32 = 4  # bytes
+HALF = 2  # bytes of a stored activation (bfloat16)
+
+# Harvesting pays when computing an activation again costs more time than writing and reading it.
+# Both numbers are a small machine's (two cores, one local disk) and part of no key but the choice.
+COMPUTE_RATE = 100e9  # FLOP/s
+DISK_RATE = 500e6  # bytes/s
+HARVEST_LIMIT = 50e9  # bytes of one model's activations; beyond that disks fill up
+
+
+def total(*parts: int | None) -> int | None:
+    """The sum, None when a part is unknown."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+@dataclass(frozen=True)
+class Size:
+    """Parameters of a model."""
+
+    shape: Architecture
+    vocabulary: int
+
+    @property
+    def layer(self) -> int:
+        """Matrix parameters of one layer: attention (q, o and grouped k, v) and the gated MLP."""
+        return self.attention + 3 * self.shape.hidden * self.shape.mlp
+
+    @property
+    def attention(self) -> int:
+        """Matrix parameters of one layer's attention."""
+        grouped = self.shape.hidden * self.shape.kv_heads // self.shape.heads
+        return 2 * self.shape.hidden * (self.shape.hidden + grouped)
+
+    @property
+    def active(self) -> int:
+        """N: parameters in a matrix product for every token, the output layer included."""
+        return self.shape.layers * self.layer + self.vocabulary * self.shape.hidden
+
+    @property
+    def parameters(self) -> int:
+        """All parameters: with embeddings and norms (two a layer and the last one)."""
+        norms = (2 * self.shape.layers + 1) * self.shape.hidden
+        inputs = 0 if self.shape.tied_embeddings else self.vocabulary * self.shape.hidden
+        return self.active + inputs + norms
+
+    def to_hook(self, layer: int) -> int:
+        """Matrix parameters up to mlp_post of a layer: everything before its down_proj."""
+        return layer * self.layer + self.attention + 2 * self.shape.hidden * self.shape.mlp
+
+
+def size_of(resolved: ResolvedSpec, model: str) -> Size | None:
+    """The size of a model; None when its shape or the vocabulary is not known yet."""
+    imported = {name: known.architecture for name, known in resolved.imported.items()}
+    shape = architecture_of(resolved.spec, model, imported)
+    if shape is None or resolved.vocab_size is None:
+        return None
+    return Size(shape, resolved.vocab_size)
+
+
+def text_bytes(resolved: ResolvedSpec, corpus: Corpus) -> int | None:
+    """Bytes of the text that a corpus is taken from; None for the hub and for generated text."""
+    if corpus.builtin is not None:
+        return resolved.builtins[corpus.builtin].bytes
+    return resolved.uploads[corpus.upload].bytes if corpus.upload is not None else None
+
+
+def corpus_bytes(resolved: ResolvedSpec, corpus: Corpus) -> int | None:
+    """Bytes of text that will be kept; None for a hub corpus without max_tokens."""
+    size, limit = text_bytes(resolved, corpus), corpus.byte_limit
+    limits = [] if size is None else [round(size * corpus.fraction)]
+    if limit is not None:
+        limits.append(round(limit / (1 - corpus.validation)))
+    return min(limits, default=None)
+
+
+def corpus_tokens(resolved: ResolvedSpec, corpus: Corpus) -> tuple[int | None, int | None]:
+    """(training, held-out) tokens of a corpus; None where the size of the text is not known."""
+    kept = corpus_bytes(resolved, corpus)
+    if kept is None:
+        return None, None
+    train = round(kept * (1 - corpus.validation) / TEXT_BYTES_PER_TOKEN)
+    if corpus.token_limit is not None:
+        train = min(train, corpus.token_limit)
+    return train, round(train * corpus.validation / (1 - corpus.validation))
+
+
+def forward(size: Size | None, tokens: int | None, passes: int = 1) -> float | None:
+    """FLOPs of forward passes over tokens, logits included."""
+    if size is None or tokens is None:
+        return None
+    return 2.0 * size.active * tokens * passes
+
+
+def train(size: Size | None, tokens: int | None) -> Estimate:
+    """Training: 6 N a token; leaves the weights in float32."""
+    flops = None if size is None or tokens is None else 6.0 * size.active * tokens
+    return Estimate(tokens=tokens, flops=flops, bytes=weights(size))
+
+
+def weights(size: Size | None) -> int | None:
+    """Bytes of a model's weights."""
+    return None if size is None else FLOAT32 * size.parameters
+
+
+def features_of(group: Dictionaries, width: int) -> int:
+    """Number of features of a dictionary over activations of that width."""
+    return group.features or round((group.expansion or 0) * width)
+
+
+def harvest(group: Dictionaries, size: Size | None) -> Estimate:
+    """Storing activations: the model up to the hook point, `width` numbers of two bytes a token."""
+    if size is None:
+        return Estimate(tokens=group.tokens)
+    return Estimate(
+        tokens=group.tokens,
+        flops=2.0 * size.to_hook(group.layer) * group.tokens,
+        bytes=group.tokens * size.shape.mlp * HALF,
+    )
+
+
+def dictionary(group: Dictionaries, size: Size | None, *, stored: bool) -> Estimate:
+    """Training a dictionary, with the model's forward passes unless activations are stored."""
+    if size is None:
+        return Estimate(tokens=group.tokens)
+    weights = size.shape.mlp * features_of(group, size.shape.mlp)
+    each = 12.0 * weights + (0 if stored else 2.0 * size.to_hook(group.layer))
+    return Estimate(tokens=group.tokens, flops=each * group.tokens, bytes=2 * FLOAT32 * weights)
+
+
+def evaluate_dictionary(group: Dictionaries, size: Size | None) -> Estimate:
+    """Four losses (clean, reconstructed, zero, mean) and one reconstruction of each token."""
+    tokens = group.evaluate_tokens
+    flops = forward(size, tokens, passes=4)
+    if size is None or flops is None:
+        return Estimate(tokens=tokens)
+    weights = size.shape.mlp * features_of(group, size.shape.mlp)
+    return Estimate(tokens=tokens, flops=flops + 4.0 * weights * tokens)
+
+
+def encode(group: Dictionaries, size: Size | None, tokens: int) -> Estimate:
+    """The model up to the hook point and the encoder; how much is stored depends on L0."""
+    if size is None:
+        return Estimate(tokens=tokens)
+    encoder = size.shape.mlp * features_of(group, size.shape.mlp)
+    each = 2.0 * size.to_hook(group.layer) + 2.0 * encoder
+    return Estimate(tokens=tokens, flops=each * tokens)
+
+
+def harvest_pays(group: Dictionaries, size: Size | None) -> bool:
+    """Whether storing activations is cheaper than computing them for each of the group's seeds.
+
+    Streaming runs the model once for every seed; harvesting runs it once, writes every vector once
+    and reads it once for every seed. Never pays for one seed, nor past HARVEST_LIMIT.
+    """
+    if size is None or group.tokens * size.shape.mlp * HALF > HARVEST_LIMIT:
+        return False
+    seeds = len(group.seeds)
+    compute = 2.0 * size.to_hook(group.layer) / COMPUTE_RATE
+    move = size.shape.mlp * HALF / DISK_RATE
+    return seeds * compute > compute + (1 + seeds) * move

@@ -1,0 +1,407 @@
+"""The plan: the DAG one would draw on paper, and keys that change exactly when they must."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import parameters
+from shared.hub import ProvisionalHub
+from shared.plan import SERVICE_OF, Plan, PlannedStage, make_plan, stage_key
+from shared.plan.estimates import Size, harvest_pays
+from shared.plan.graph import derived_seed
+from shared.resolve import resolve
+from shared.spec import load_spec, parse_spec
+from tests.unit.specs import EXAMPLES, NAMES, UPLOADS, FakeHub, edited, resolved, values
+
+PARAMETERS = {
+    kind: getattr(parameters, f"{kind.title().replace('_', '')}Parameters") for kind in SERVICE_OF
+}
+# Names of the inputs of every kind, as shared.parameters tells them.
+INPUTS = {
+    "corpus": "",
+    "tokenizer": r"corpus/\d+",
+    "tokens": "corpus|tokenizer",
+    "initialise": "tokenizer",
+    "import": "tokenizer",
+    "train": r"model|tokens/\d+",
+    "evaluate": r"model|tokens/\d+",
+    "merge": "at_zero|at_one",
+    "sweep": r"at_zero|at_one|tokens/\d+",
+    "harvest": r"model|tokens/\d+",
+    "dictionary": r"model|harvest|tokens/\d+",
+    "evaluate_dictionary": r"model|dictionary|tokens/\d+",
+    "encode": r"model|dictionary|tokens/\d+",
+    "match": "parent|child",
+    "contexts": r"codes|tokenizer|tokens/\d+",
+    "track": r"codes/\d+|contexts/\d+|match/\d+|tokens/\d+|tokenizer",
+    "report": r"(model|evaluate|untrained|sweep|corpus|tokens|track)/[^/]+|"
+    r"(dictionary|quality)/[^/]+/[^/]+/\d+|(match|null)/[^/]+/[^/]+/[^/]+|"
+    r"(ceiling|contexts)/[^/]+/[^/]+",
+}
+
+
+def example(name: str) -> Plan:
+    """The plan of an example, without network."""
+    spec = load_spec((EXAMPLES / name).read_bytes())
+    return make_plan(resolve(spec, lambda _name: None, ProvisionalHub()))
+
+
+def small(*changes: tuple[str, Any]) -> Plan:
+    """The plan of the small spec, edited."""
+    return make_plan(resolved(*changes))
+
+
+def report(plan: Plan) -> PlannedStage:
+    """The last stage."""
+    assert plan.stages[-1].kind == "report"
+    return plan.stages[-1]
+
+
+def role(plan: Plan, name: str) -> PlannedStage:
+    """The stage that plays a role in the report."""
+    return plan.stage(report(plan).inputs[name])
+
+
+def kinds(plan: Plan) -> Counter[str]:
+    return Counter(stage.kind for stage in plan.stages)
+
+
+# ------------------------------------------------------------------------------- the DAG
+
+
+def test_the_demo_plans_to_the_dag_one_would_draw() -> None:
+    plan = example("demo.yaml")
+    assert kinds(plan) == {
+        "corpus": 4,
+        "tokenizer": 1,
+        "tokens": 4,
+        "initialise": 1,
+        "train": 3,
+        "evaluate": 5,  # four models and the untrained base
+        "merge": 1,
+        "sweep": 1,
+        "dictionary": 8,  # four models, two seeds
+        "evaluate_dictionary": 8,
+        "encode": 8,
+        "match": 12,  # four edges, four nulls, four ceilings
+        "contexts": 4,
+        "track": 1,
+        "report": 1,
+    }
+    assert not plan.provisional
+    base, lua, stories = (role(plan, f"model/{name}") for name in ("base", "lua", "stories"))
+    assert role(plan, "model/luastories").inputs == {"at_zero": stories.key, "at_one": lua.key}
+    assert lua.inputs["model"] == stories.inputs["model"] == base.key
+    assert plan.stage(base.inputs["model"]).kind == "initialise"
+    assert role(plan, "untrained/base").inputs["model"] == base.inputs["model"]
+
+
+def test_the_paper_plans_to_the_dag_one_would_draw() -> None:
+    plan = example("paper.yaml")
+    assert plan.provisional
+    assert kinds(plan) == {
+        "corpus": 3,
+        "tokenizer": 1,
+        "tokens": 3,
+        "initialise": 1,
+        "train": 3,
+        "evaluate": 5,
+        "merge": 1,
+        "sweep": 1,
+        "dictionary": 8,
+        "evaluate_dictionary": 8,
+        "encode": 8,
+        "match": 12,
+        "contexts": 4,
+        "track": 1,
+        "report": 1,
+    }
+    assert role(plan, "model/luastories").inputs["at_zero"] == role(plan, "model/lua").key
+    sweep = role(plan, "sweep/tinystories-to-lua")
+    assert sweep.inputs["at_zero"] == role(plan, "model/tinystories").key
+    assert role(plan, "model/lua").parameters["learning_rate"] == 2e-5
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "paper.yaml"])
+def test_every_stage_keeps_the_contract_of_its_kind(name: str) -> None:
+    seen: set[str] = set()
+    for stage in example(name).stages:
+        loaded = PARAMETERS[stage.kind].model_validate(stage.parameters)
+        assert loaded.model_dump(mode="json") == stage.parameters
+        assert set(stage.inputs.values()) <= seen, "inputs come first"
+        assert all(re.fullmatch(INPUTS[stage.kind], name) for name in stage.inputs)
+        assert stage.key == stage_key(stage.kind, stage.version, stage.parameters, stage.inputs)
+        assert stage.service == SERVICE_OF[stage.kind]
+        assert set(stage.light) <= set(stage.inputs)
+        seen.add(stage.key)
+    assert seen == {stage.key for stage in example(name).stages}
+
+
+def test_every_finished_stage_but_the_report_is_needed_by_another() -> None:
+    plan = example("demo.yaml")
+    needed = {key for stage in plan.stages for key in stage.inputs.values()}
+    assert [stage.kind for stage in plan.stages if stage.key not in needed] == ["report"]
+
+
+def test_a_dictionary_is_trained_on_the_models_own_data_in_order() -> None:
+    plan = small()
+    merged = role(plan, "dictionary/mlp/merged/0")
+    tokens = [merged.inputs[f"tokens/{number}"] for number in range(3)]
+    assert tokens == [
+        report(plan).inputs[f"tokens/{name}"] for name in ("english", "code", "tales")
+    ]
+    assert "tokens/1" not in role(plan, "dictionary/mlp/base/0").inputs
+
+
+def test_all_models_are_evaluated_on_all_corpora_and_encode_the_same_stream() -> None:
+    plan = small()
+    everything = [report(plan).inputs[f"tokens/{name}"] for name in ("english", "code", "tales")]
+    for name in ("untrained/base", "evaluate/base", "evaluate/merged"):
+        inputs = role(plan, name).inputs
+        assert [inputs[f"tokens/{number}"] for number in range(3)] == everything
+    codes = [stage for stage in plan.stages if stage.kind == "encode"]
+    streams = {tuple(stage.inputs[f"tokens/{number}"] for number in (0, 1)) for stage in codes}
+    assert streams == {tuple(everything[:2])}
+
+
+def test_edges_nulls_and_ceilings_compare_the_right_codes() -> None:
+    plan = small()
+    match = role(plan, "match/main/left/merged")
+    parent, child = (plan.stage(match.inputs[end]) for end in ("parent", "child"))
+    assert parent.inputs["dictionary"] == report(plan).inputs["dictionary/mlp/left/0"]
+    assert child.inputs["dictionary"] == report(plan).inputs["dictionary/mlp/merged/0"]
+    null = role(plan, "null/main/left/merged")
+    assert null.inputs == match.inputs
+    assert match.parameters["shift"] == 0
+    assert 0 < null.parameters["shift"] < 2000
+    ceiling = role(plan, "ceiling/main/left")
+    ends = [plan.stage(ceiling.inputs[end]) for end in ("parent", "child")]
+    assert [end.inputs["dictionary"] for end in ends] == [
+        report(plan).inputs[f"dictionary/mlp/left/{number}"] for number in (0, 1)
+    ]
+
+
+def test_a_null_shift_is_no_simple_fraction_of_the_stream() -> None:
+    for tokens in (1000, 2000, 100_000):
+        shift = role(small(("tracking.main.tokens", tokens)), "null/main/base/left").parameters
+        for corpora in range(1, 7):  # a stream may be k / n as long as asked for
+            for whole in range(1, corpora + 1):
+                length = tokens * whole // corpora
+                assert min(shift["shift"] % length, -shift["shift"] % length) > tokens // 100
+
+
+def test_controls_can_be_turned_off() -> None:
+    plan = small(("tracking.main.controls", {"seeds": False, "null": False}))
+    assert kinds(plan)["match"] == 4
+    assert kinds(plan)["encode"] == 4
+    one_seed = small(("dictionaries.mlp.seeds", [3]))
+    assert not [name for name in report(one_seed).inputs if name.startswith("ceiling/")]
+    assert role(one_seed, "dictionary/mlp/base/0").parameters["replicate"] == 3
+
+
+def test_only_edges_between_models_with_dictionaries_are_matched() -> None:
+    plan = small(("dictionaries.mlp.models", ["merged", "left"]))
+    assert [name for name in report(plan).inputs if name.startswith("match/")] == [
+        "match/main/left/merged"
+    ]
+    track = role(plan, "track/main")
+    assert track.parameters["edges"] == [{"parent": 0, "child": 1}]
+    assert report(plan).parameters["models"] == {"main": ["left", "merged"]}
+
+
+def test_the_report_reads_only_the_results_of_what_is_large() -> None:
+    last = report(small())
+    light = {"model", "corpus", "tokens", "dictionary", "quality"}
+    assert {name.split("/")[0] for name in last.light} == light
+    assert not [n for n in last.inputs if n.split("/")[0] in light and n not in last.light]
+
+
+def test_the_spec_in_the_report_is_the_pinned_spec_and_can_be_run_again() -> None:
+    hub = {"hub": "nilq/small-lua-stack"}
+    last = report(small(("corpora.code", hub)))
+    again = parse_spec(last.parameters["spec"])
+    assert again.corpora["code"].revision == "0123456789abcdef0123456789abcdef01234567"
+    assert last.parameters["corpora"] == ["english", "code", "tales"]
+
+
+def test_uploads_name_the_digests_that_a_stage_reads() -> None:
+    plan = small()
+    assert role(plan, "corpus/english").uploads == ("e" * 64,)
+    assert role(plan, "corpus/tales").uploads == ()
+    assert all(stage.uploads == () for stage in plan.stages if stage.kind != "corpus")
+
+
+# ---------------------------------------------------------------------------------- keys
+
+
+def test_renaming_everything_changes_no_key_but_the_reports() -> None:
+    renamed = {name: f"my-{name}" for name in NAMES}
+    other = make_plan(resolve(parse_spec(values(**renamed)), UPLOADS.get, FakeHub()))
+    assert [stage.key for stage in other.stages[:-1]] == [s.key for s in small().stages[:-1]]
+    assert report(other).key != report(small()).key
+
+
+def downstream(plan: Plan, titles: set[str]) -> set[str]:
+    """Titles of the stages of these titles and of all that need them."""
+    reached = {stage.key for stage in plan.stages if stage.title in titles}
+    for stage in plan.stages:
+        if reached & set(stage.inputs.values()):
+            reached.add(stage.key)
+    return {stage.title for stage in plan.stages if stage.key in reached}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "first"),
+    [
+        ("models.left.finetune.learning_rate", 1e-3, {"train left"}),
+        ("models.left.finetune.seed", 5, {"train left"}),
+        ("models.base.pretrain.architecture.norm_eps", 1e-5, {"initialise base"}),
+        ("models.base.pretrain.seed", 5, {"initialise base", "train base"}),
+        ("models.merged.merge.t", 0.25, {"merge left (t = 0) and right (t = 1) at t = 0.5"}),
+        ("corpora.code.fraction", 0.5, {"read code"}),
+        ("corpora.tales.max_tokens", 90_000, {"read tales", "tokenise tales"}),
+        ("tokenizer.train.vocab_size", 600, {"train tokenizer"}),
+        ("sweeps.between.steps", 6, {"sweep from left (t = 0) to right (t = 1)"}),
+        (
+            "dictionaries.mlp.l1",
+            {"left": 2e-3, "default": 1e-3},
+            {"train dictionary mlp of left, seed 0", "train dictionary mlp of left, seed 1"},
+        ),
+    ],
+)
+def test_a_change_changes_the_keys_downstream_and_no_other(
+    path: str, value: Any, first: set[str]
+) -> None:
+    before, after = small(), small((path, value))
+    assert len(before.stages) == len(after.stages)
+    changed = {
+        old.title
+        for old, new in zip(before.stages, after.stages, strict=True)
+        if old.key != new.key
+    }
+    assert first <= changed
+    assert changed == downstream(before, first) | {"write report"}
+
+
+def test_another_seed_changes_everything_that_is_random() -> None:
+    before, after = small(), small(("seed", 1))
+    assert not {stage.key for stage in before.stages} & {stage.key for stage in after.stages}
+
+
+def test_descriptions_and_estimates_are_no_part_of_a_key() -> None:
+    stage = small().stages[0]
+    other = stage.model_copy(update={"title": "x", "tokens": 1, "light": ("a",)})
+    assert other.key == stage_key(other.kind, other.version, other.parameters, other.inputs)
+
+
+def test_a_key_does_not_depend_on_the_order_of_fields() -> None:
+    first = stage_key("train", 1, {"a": 1, "b": 2.0}, {"x": "k", "y": "l"})
+    assert first == stage_key("train", 1, {"b": 2.0, "a": 1}, {"y": "l", "x": "k"})
+    assert first != stage_key("train", 2, {"a": 1, "b": 2.0}, {"x": "k", "y": "l"})
+    assert first != stage_key("train", 1, {"a": 1, "b": 2.0}, {"x": "l", "y": "k"})
+
+
+def test_the_same_stage_from_two_places_is_there_once() -> None:
+    twin = {"upload": "code-file", "max_tokens": 100_000, "validation": 0.1}
+    twins = {"finetune": {"parent": "base", "corpora": ["twin"]}}
+    plan = small(("corpora.twin", twin), ("models.copy", twins))
+    assert role(plan, "corpus/twin") == role(plan, "corpus/code")
+    assert role(plan, "model/copy").key == role(plan, "model/left").key
+    keys = [stage.key for stage in plan.stages]
+    assert len(keys) == len(set(keys))
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(0, 100))
+def test_derived_seeds_fit_in_32_bits_and_differ(seed: int, number: int) -> None:
+    found = derived_seed(seed, number)
+    assert 0 <= found < 2**32
+    assert found == derived_seed(seed, number)
+    assert found != derived_seed(seed, number + 1)
+
+
+def test_models_share_an_initialisation_only_when_asked() -> None:
+    def seeds(plan: Plan) -> list[int]:
+        roles = [f"dictionary/mlp/{m}/{r}" for m in ("base", "left", "merged") for r in (0, 1)]
+        return [role(plan, name).parameters["seed"] for name in roles]
+
+    assert len(set(seeds(small()))) == 6
+    shared = seeds(small(("dictionaries.mlp.init", "shared")))
+    assert len(set(shared)) == 2
+    assert shared == shared[:2] * 3
+
+
+# ----------------------------------------------------------------------------- estimates
+
+
+def test_the_papers_model_has_35_million_parameters() -> None:
+    spec = load_spec((EXAMPLES / "paper.yaml").read_bytes())
+    base = spec.models["babypython"].pretrain
+    assert base is not None
+    assert Size(base.architecture, 32_000).parameters == pytest.approx(35.1e6, rel=2e-3)
+
+
+def test_training_is_estimated_at_six_flops_a_parameter_and_token() -> None:
+    train = role(small(), "model/left")
+    # 100 000 tokens; attention 32 x (32 + 16) x 2, MLP 3 x 32 x 64, two layers
+    assert train.tokens == 100_000
+    active = 2 * (2 * 32 * (32 + 16) + 3 * 32 * 64) + 512 * 32
+    assert train.flops == 6.0 * active * 100_000
+    limited = small(("models.left.finetune.max_steps", 3), ("models.left.finetune.batch", 2))
+    assert role(limited, "model/left").tokens == 3 * 2 * 32
+
+
+def test_what_cannot_be_known_is_none() -> None:
+    plan = small(("corpora.code", {"hub": "nilq/small-lua-stack"}))
+    assert role(plan, "model/left").tokens is None
+    assert role(plan, "model/left").flops is None
+    assert role(plan, "model/base").flops is not None
+
+
+def test_harvesting_is_chosen_where_the_model_costs_more_than_the_disk() -> None:
+    def harvests(*changes: tuple[str, Any]) -> int:
+        return kinds(small(*changes))["harvest"]
+
+    wide = ("models.base.pretrain.architecture", {
+        "hidden": 1024, "mlp": 1024, "heads": 8, "kv_heads": 8, "layers": 12, "context": 64
+    })  # fmt: skip
+    deep = ("dictionaries.mlp.layer", 11)
+    assert harvests() == 0
+    assert harvests(wide, deep) == 4
+    assert harvests(wide, deep, ("dictionaries.mlp.seeds", [0])) == 0
+    assert harvests(wide, deep, ("dictionaries.mlp.harvest", "stream")) == 0
+    assert harvests(("dictionaries.mlp.harvest", "shards")) == 4
+    plan = small(("dictionaries.mlp.harvest", "shards"))
+    shared = {role(plan, f"dictionary/mlp/left/{r}").inputs["harvest"] for r in (0, 1)}
+    assert [plan.stage(key).kind for key in shared] == ["harvest"]
+
+
+def test_harvests_that_would_fill_a_disk_are_streamed() -> None:
+    paper = load_spec((EXAMPLES / "paper.yaml").read_bytes())
+    base = paper.models["babypython"].pretrain
+    assert base is not None
+    assert not harvest_pays(paper.dictionaries["mlp"], Size(base.architecture, 32_000))
+
+
+def test_a_plan_survives_a_round_trip_through_json() -> None:
+    plan = small()
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+    with pytest.raises(KeyError):
+        plan.stage("0" * 64)
+
+
+def test_the_largest_spec_plans_in_seconds() -> None:
+    chain = {
+        f"m{n}": {
+            "finetune": {"parent": f"m{n - 1}" if n else "base", "corpora": ["code"], "seed": n}
+        }
+        for n in range(120)
+    }
+    models = values()["models"] | chain
+    plan = make_plan(resolve(parse_spec(edited(("models", models))), UPLOADS.get, FakeHub()))
+    assert kinds(plan)["dictionary"] == 2 * 124
