@@ -195,6 +195,8 @@ def read_tar(path: Path, column: str, skipped: Skipped) -> Iterator[str]:
                     yield from _texts_of_tar_entry(archive, entry, skipped)
             if source.last.strip(b"\0"):  # tarfile takes a bad header for the end
                 raise UploadError(f"is damaged near byte {source.tell()}")
+            if not source.last:
+                raise UploadError("is not a whole tar archive: its end is missing")
     except UploadError:
         raise
     except DAMAGED as error:

@@ -290,9 +290,15 @@ class MatchParameters(Parameters):
     """Features of a parent against features of a child, over the same token positions.
 
     Inputs: parent, child (encode). Files: parent.parquet and child.parquet with one row per
-    feature (feature, firings, best, best_r, match, match_r, status), candidates.npz (all pairs with
-    r >= floor as parent, child, r). `match` is the one-to-one partner or -1.
-    Results: alive_parent, alive_child, persist, disappear, emerge, persist_any, share, share_any.
+    feature (feature, firings, best, best_r, match, match_r, status), candidates.npz (all pairs of
+    live features with r >= floor as parent, child, r; sorted, so that a threshold can be moved).
+    `best` is the live feature of the other model with the highest positive r (-1: none, or the
+    feature is rare itself), `match` the one-to-one partner at r >= threshold (-1: none); their r is
+    null where they are -1. Status: persist, disappear (parent), emerge (child), rare (fewer than
+    min_firings firings, dead ones included; the others are "alive").
+    Results: alive_parent, alive_child, persist, disappear, emerge, persist_any, persist_any_child,
+    share (persist / alive_parent), share_any (persist_any / alive_parent), tokens, best_r_parent
+    and best_r_child ({edges, counts} over the live features' best r). A share of none is null.
     `shift` > 0 rolls the child's stream by that many tokens: the null control.
     """
 
@@ -305,10 +311,15 @@ class MatchParameters(Parameters):
 class ContextsParameters(Parameters):
     """Where each feature fires.
 
-    Inputs: codes (encode), tokens/0.., tokenizer. Files: contexts.parquet (feature, kind "top" or
-    "sample", rank, corpus (input number), position, start, tokens (list of str), activations (list
-    of float)), features.parquet (feature, density, mean, max, and per label precision / recall /
-    F1). Results: labels.
+    Inputs: codes (encode), tokens/0.., tokenizer. Files:
+      contexts.parquet: feature, kind "top" or "sample", rank (from 0), corpus (input number),
+        position and start (token of the stream), tokens (list of str), activations (list of float).
+      features.parquet: feature, density, mean (over firings), max, corpus_0.. (share of its firings
+        by input), and label, precision, recall, f1 of the label that it tells best (or null).
+      labels.parquet: feature, label, precision, recall, f1, threshold, support; rows with F1 >= .3.
+    Results: labels, {label: the best feature's {feature, precision, recall, f1, threshold, support}
+    or null}. Thresholds and best features are chosen on the even contexts of the stream, figures
+    measured on the odd ones; positions without the label count as negative in every corpus.
     """
 
     tokens: int

@@ -114,7 +114,7 @@ def serve(repositories: Mapping[str, Mapping[str, bytes]]) -> Iterator[Hub]:
             if self.command != "HEAD":
                 self.wfile.write(content)
 
-        do_GET = do_HEAD = do_POST = _send  # noqa: N815
+        do_GET = do_HEAD = do_POST = _send
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -1,0 +1,20 @@
+"""Analyzer: encode, match, contexts, track, report."""
+
+STAGES = {
+    "encode": "services.analyzer.encode:run",
+    "match": "services.analyzer.match:run",
+    "contexts": "services.analyzer.contexts:run",
+    "track": "services.analyzer.track:run",
+    "report": "services.analyzer.report:run",
+}
+
+# Slow imports of the stages above; a spawner does them once, before it forks.
+PRELOAD = (
+    "numpy",
+    "scipy.sparse.csgraph",
+    "pyarrow.parquet",
+    "torch",
+    "transformers.models.mistral.modeling_mistral",
+    "plotly.graph_objects",
+    "matplotlib.figure",
+)

@@ -1,0 +1,85 @@
+"""Colours and the layout that all figures share.
+
+Colours are of middle lightness, so that they stand on a light and on a dark page; text, grid and
+background are left to the page's style sheet, which follows the reader's setting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+PERSIST, DISAPPEAR, EMERGE = "#3b82c4", "#d9622b", "#2a9d7c"
+NEUTRAL = "#808890"
+KIND_COLORS = {
+    "pretrain": "#3b82c4",
+    "finetune": "#2a9d7c",
+    "merge": "#9a5fc0",
+    "import": "#808890",
+}
+SERIES = (
+    "#3b82c4",
+    "#d9622b",
+    "#2a9d7c",
+    "#9a5fc0",
+    "#b98a1c",
+    "#c2527f",
+    "#5b8f9c",
+    "#8c6d4f",
+    "#6f7fd0",
+    "#7d8f3a",
+)
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A Plotly figure in its place on the page, with a fixed id.
+
+    `min_width` is the least width in pixels at which it can be read, `max_width` the largest to
+    which it should be stretched. `title` is shown above it, `alternative` says what it shows.
+    """
+
+    id: str
+    figure: go.Figure
+    height: int
+    min_width: int
+    title: str
+    alternative: str
+    max_width: int | None = None
+
+
+def series(number: int) -> str:
+    """Colour of the n-th line; they come again after ten."""
+    return SERIES[number % len(SERIES)]
+
+
+def base_layout(**values: Any) -> go.Layout:
+    """A layout with an empty template, without background, with the page's font."""
+    return go.Layout(
+        template={},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": FONT, "size": 12},
+        hoverlabel={"font": {"family": FONT, "size": 12}, "align": "left"},
+        separators=".,",
+        **values,
+    )
+
+
+def axis(**values: Any) -> dict[str, Any]:
+    """An axis with a faint grid and no zero line."""
+    return {
+        "gridcolor": "rgba(128,128,128,0.22)",
+        "zeroline": False,
+        "showline": True,
+        "linecolor": "rgba(128,128,128,0.5)",
+        "ticks": "outside",
+        "ticklen": 4,
+        "tickcolor": "rgba(128,128,128,0.5)",
+        "automargin": True,
+        "fixedrange": True,
+        **values,
+    }

@@ -1,0 +1,108 @@
+"""The weights of a model directory, read and written one tensor at a time.
+
+The layout is safetensors': eight bytes with the length of a JSON header, the header (name ->
+dtype, shape, byte offsets), the tensors' bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+WEIGHTS = "model.safetensors"
+ALIGNMENT = 8  # bytes; of the header, so that every tensor can be mapped
+# safetensors' names of the formats that can be interpolated, with their bytes per value.
+FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a header says of one tensor: dtype in safetensors' words, shape, length in bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    size: int
+
+    @property
+    def values(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+
+def layouts(directory: Path) -> dict[str, Layout]:
+    """Every tensor of the directory's model.safetensors, widest dtype first, then by name.
+
+    That is the order in which they are written, so each starts at a multiple of its value's size.
+    """
+    with (directory / WEIGHTS).open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    found = {
+        name: Layout(entry["dtype"], tuple(entry["shape"]), end - start)
+        for name, entry in header.items()
+        for start, end in [entry["data_offsets"]]
+    }
+    return dict(sorted(found.items(), key=lambda item: (-_width(item[1]), item[0])))
+
+
+def _width(layout: Layout) -> int:
+    return layout.size // layout.values if layout.values else 0
+
+
+def read(directory: Path, name: str) -> Tensor:
+    """One tensor, mapped from the file: its memory comes and goes with it.
+
+    The file is opened anew each time, else everything ever read would stay mapped.
+    """
+    with safe_open(directory / WEIGHTS, "pt") as file:
+        tensor: Tensor = file.get_tensor(name)
+    return tensor
+
+
+class Writer:
+    """Writes model.safetensors front to back; the tensors must come in the order of `layouts`."""
+
+    def __init__(self, directory: Path, expected: Mapping[str, Layout]) -> None:
+        self._file = (directory / WEIGHTS).open("wb")
+        header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+        place = 0
+        for name, layout in expected.items():
+            offsets = [place, place + layout.size]
+            header[name] = {
+                "dtype": layout.dtype,
+                "shape": list(layout.shape),
+                "data_offsets": offsets,
+            }
+            place += layout.size
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % ALIGNMENT)
+        self._file.write(struct.pack("<Q", len(text)) + text)
+        self._end = self._file.tell() + place
+
+    def write(self, pieces: Iterable[Tensor]) -> None:
+        """Append the bytes of one tensor, given in flat pieces on the CPU."""
+        for piece in pieces:
+            self._file.write(piece.contiguous().view(-1).view(torch.uint8).numpy().data)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._file:
+            assert kind is not None or self._file.tell() == self._end, "a tensor is missing"

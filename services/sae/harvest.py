@@ -1,0 +1,154 @@
+"""Stage `harvest`: activations at a hook point, written into shards.
+
+Which tokens, in which order, is the business of `shared.stream.TrainingStream`, so a dictionary
+that reads the shards sees what it would see when it ran the model itself. Memory is bounded by one
+shard, whatever the number of tokens.
+
+A checkpoint holds the whole shards so far, as hard links. One is kept when the stage is asked to
+leave, and otherwise whenever the shards have doubled: writing checkpoints then costs less than
+twice the artifact, where one a minute would cost many times the disk that the harvest is about.
+
+B: contexts of a forward pass, T: tokens of a context, D: width at the hook point, V: vectors.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from services.sae.source import forward_contexts, open_stream
+from shared.lm import hooks
+from shared.lm.load import load_model
+from shared.parameters import HarvestParameters
+from shared.stage import Stage, StageError
+from shared.stream import TrainingStream
+
+SHARD_BYTES = 2**27
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def run(stage: Stage) -> None:
+    """Write activations-00000.safetensors .. and the results vectors, width and shards.
+
+    Raises StageError for a context longer than the corpora, a layer that does not exist, fewer
+    tokens than a context, or a full disk.
+    """
+    parameters = HarvestParameters.model_validate(stage.parameters)
+    model = load_model(stage.input("model").path)
+    stream = open_stream(stage, parameters.context, parameters.seed)
+    harvest = Harvest(model, stream, parameters)
+    check_free_space(stage.output, harvest.bytes)
+    saved = _take_over(stage.resume, stage.output)
+    for number in range(saved, harvest.shards):
+        with disk_full_is_an_error(harvest.bytes):
+            harvest.write(number, stage)
+        if stage.stopping or (stage.checkpoint_due() and number + 1 >= 2 * saved):
+            stage.save_checkpoint(number + 1, lambda target: _link_all(stage.output, target))
+            saved = number + 1
+            stage.leave_if_asked()
+    stage.results.update(vectors=harvest.vectors, width=harvest.width, shards=harvest.shards)
+
+
+def shard_name(number: int) -> str:
+    """File name of a shard."""
+    return f"activations-{number:05d}.safetensors"
+
+
+class Harvest:
+    """A harvest cut into shards; shard `number` depends on nothing but its number."""
+
+    def __init__(self, model: Any, stream: TrainingStream, parameters: HarvestParameters) -> None:
+        self._model = model
+        self._stream = stream
+        self._parameters = parameters
+        self._dtype = DTYPES[parameters.precision]
+        try:
+            self.width = hooks.width(model, parameters.hook, parameters.layer)
+        except ValueError as error:
+            raise StageError(str(error)) from error
+        self.contexts = parameters.tokens // parameters.context
+        if self.contexts == 0:
+            raise StageError(
+                f"tokens: {parameters.tokens} is less than one context of {parameters.context}"
+            )
+        self.vectors = self.contexts * parameters.context
+        self.bytes = self.vectors * (self.width * self._dtype.itemsize + 8)
+        # A shard is a whole number of forward passes, so a resumed harvest has the same bits.
+        self._at_once = forward_contexts(parameters.context)
+        pass_bytes = self._at_once * parameters.context * self.width * self._dtype.itemsize
+        self.shard_contexts = self._at_once * max(1, SHARD_BYTES // pass_bytes)
+        self.shards = -(-self.contexts // self.shard_contexts)
+
+    def write(self, number: int, stage: Stage) -> None:
+        """Compute one shard and write it into the stage's output."""
+        context = self._parameters.context
+        first = number * self.shard_contexts
+        last = min(first + self.shard_contexts, self.contexts)
+        x_VD = torch.empty((last - first) * context, self.width, dtype=self._dtype)
+        for start in range(first, last, self._at_once):
+            tokens_BT = torch.from_numpy(
+                self._stream.batch(start, min(self._at_once, last - start))
+            )
+            x_BTD = hooks.activations(
+                self._model, tokens_BT, self._parameters.hook, self._parameters.layer
+            )
+            filled = (start - first) * context
+            x_VD[filled : filled + tokens_BT.numel()] = x_BTD.reshape(-1, self.width)
+            stage.progress(start * context + tokens_BT.numel(), self.vectors, "tokens")
+        if not bool(torch.isfinite(x_VD).all()):
+            raise StageError("the model's activations are not finite at the hook point")
+        position_V = torch.arange(first * context, last * context)
+        save_file({"activations": x_VD, "position": position_V}, stage.output / shard_name(number))
+
+
+def check_free_space(directory: Path, needed: int) -> None:
+    """Raise StageError when the file system of the directory has fewer than `needed` bytes."""
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise _disk_full(needed, f"{free / 1e9:.1f} GB are free")
+
+
+@contextmanager
+def disk_full_is_an_error(needed: int) -> Iterator[None]:
+    """Turn "no space left" while writing into a StageError that says what was needed."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        # safetensors wraps the operating system's error and keeps only its words.
+        full = f"os error {errno.ENOSPC}", f"os error {errno.EDQUOT}"
+        code = getattr(error, "errno", None)
+        if code in (errno.ENOSPC, errno.EDQUOT) or any(words in str(error) for words in full):
+            raise _disk_full(needed, "the disk is full") from error
+        raise
+
+
+def _disk_full(needed: int, found: str) -> StageError:
+    return StageError(
+        f"storing the activations takes {needed / 1e9:.1f} GB, but {found}: "
+        "use fewer tokens or stream the activations into training"
+    )
+
+
+def _link_all(source: Path, target: Path) -> None:
+    for shard in sorted(source.glob("activations-*.safetensors")):
+        try:
+            os.link(shard, target / shard.name)
+        except OSError:  # another file system
+            shutil.copyfile(shard, target / shard.name)
+
+
+def _take_over(resume: Path | None, output: Path) -> int:
+    """Bring the shards of a checkpoint into the output; returns how many they are."""
+    if resume is None:
+        return 0
+    _link_all(resume, output)
+    return len(list(output.glob("activations-*.safetensors")))

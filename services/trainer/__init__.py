@@ -1,0 +1,18 @@
+"""Trainer: corpora, tokenizers, packed tokens, language models and their evaluation."""
+
+STAGES = {
+    "corpus": "services.trainer.corpus:run",
+    "tokenizer": "services.trainer.tokenizer:run",
+    "tokens": "services.trainer.tokens:run",
+    "initialise": "services.trainer.initialise:run",
+    "import": "services.trainer.imports:run",
+    "train": "services.trainer.train:run",
+    "evaluate": "services.trainer.evaluate:run",
+}
+PRELOAD = (
+    "numpy",
+    "pyarrow.parquet",
+    "tokenizers",
+    "torch",
+    "transformers.models.mistral.modeling_mistral",
+)

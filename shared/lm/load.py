@@ -1,0 +1,38 @@
+"""Read a language model from a Hugging Face directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging
+
+from shared.lm.device import device as default_device
+
+
+def load_model(path: Path, device: torch.device | None = None) -> Any:
+    """The causal language model of the directory: float32 weights, eval mode, on `device`.
+
+    Reads safetensors only, executes no code of the directory and never asks the network.
+    Raises ValueError when the directory holds no such model or not all of its weights.
+    """
+    logging.disable_progress_bar()
+    try:
+        model, information = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            attn_implementation="sdpa",
+            output_loading_info=True,
+        )
+    except (OSError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise ValueError(f"no causal language model can be read: {error}") from error
+    missing = sorted(information["missing_keys"])
+    if missing:  # transformers would go on with random numbers in their place
+        raise ValueError(f"the weights lack {len(missing)} tensors, {missing[0]} among them")
+    return model.to(device if device is not None else default_device()).eval()

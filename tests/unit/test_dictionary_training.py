@@ -1,0 +1,281 @@
+"""The training step: constraints, their order, schedules, dead features, the start.
+
+N: vectors, D: width, F: features, X: dead features.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from services.sae.relu import Relu
+from services.sae.revive import add_ghost_gradients, resample, resample_now
+from services.sae.scale import activation_scale, geometric_median
+from services.sae.train import (
+    State,
+    Trainer,
+    l1_at,
+    learning_rate_at,
+    project_out_parallel,
+    renormalise,
+)
+from services.sae.weights import Weights, fold_scale, initial_weights
+from tests.dictionary_support import ToyWorld, dictionary_parameters, random_weights
+
+N, D, F = 32, 12, 40
+
+
+def batch(seed: int = 3, n: int = N) -> Tensor:
+    return torch.randn(n, D, generator=torch.Generator().manual_seed(seed))
+
+
+def trainer(weights: Weights, steps: int = 100, **changes: object) -> Trainer:
+    settings = {"features": F, "batch": N, "context": 1, "revive": "none"}
+    return Trainer(State.start(weights), dictionary_parameters(**settings | changes), steps)
+
+
+def row_norms(w_FD: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(w_FD, dim=1)
+
+
+def test_every_decoder_direction_has_unit_norm_after_every_step() -> None:
+    training = trainer(random_weights(F, D), learning_rate=0.05)
+    for seed in range(5):
+        training.step(batch(seed))
+        norms_F = row_norms(training.state.weights.decoder_FD)
+        torch.testing.assert_close(norms_F, torch.ones(F), atol=1e-6, rtol=0)
+
+
+def test_decoder_rows_are_features_and_not_inputs() -> None:
+    w_FD = torch.tensor([[3.0, 4.0, 0.0], [0.0, 0.0, 2.0]])
+    renormalise(w_FD)
+    torch.testing.assert_close(w_FD, torch.tensor([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]]))
+
+
+def test_projection_leaves_no_gradient_along_a_feature_and_the_rest_untouched() -> None:
+    w_FD = torch.tensor([[0.6, 0.8], [1.0, 0.0]])
+    gradient_FD = torch.tensor([[1.0, 0.0], [2.0, 5.0]])
+    project_out_parallel(gradient_FD, w_FD)
+    torch.testing.assert_close(gradient_FD, torch.tensor([[0.64, -0.48], [0.0, 5.0]]))
+
+
+def test_the_gradient_is_projected_before_the_optimiser_sees_it() -> None:
+    """Adam's first moment after one step is 0.1 x the projected gradient at the old weights."""
+    weights, x_ND = random_weights(F, D), batch()
+    before = Weights(*(tensor.clone() for tensor in weights.tensors()))
+    gradient_FD = Relu(before, N).run(x_ND, 0.01).gradients.decoder_FD.clone()
+    along_F = (gradient_FD * before.decoder_FD).sum(1, keepdim=True)
+    training = trainer(weights)
+    training.step(x_ND)
+    expected_FD = 0.1 * (gradient_FD - along_F * before.decoder_FD)
+    torch.testing.assert_close(
+        training.state.first_moment.decoder_FD, expected_FD, atol=1e-8, rtol=1e-3
+    )
+    assert float(along_F.abs().max()) > 1e-4  # there was something to project
+
+
+def test_weights_are_renormalised_after_the_optimiser_and_not_before() -> None:
+    """One step by hand with torch's own Adam, in the right order."""
+    weights, x_ND = random_weights(F, D), batch()
+    leaves = [torch.nn.Parameter(tensor.clone()) for tensor in weights.tensors()]
+    optimiser = torch.optim.Adam(leaves, lr=0.01, betas=(0.9, 0.9999))
+    gradients = Relu(Weights(*(leaf.detach() for leaf in leaves)), N).run(x_ND, 0.01).gradients
+    project_out_parallel(gradients.decoder_FD, leaves[2].detach())
+    for leaf, gradient in zip(leaves, gradients.tensors(), strict=True):
+        leaf.grad = gradient
+    optimiser.step()
+    expected_FD = leaves[2].detach() / row_norms(leaves[2].detach())[:, None]
+    training = trainer(weights, learning_rate=0.01)
+    training.step(x_ND)
+    torch.testing.assert_close(training.state.weights.decoder_FD, expected_FD)
+    torch.testing.assert_close(training.state.weights.encoder_FD, leaves[0].detach())
+
+
+def test_silence_is_counted_for_each_feature_on_its_own() -> None:
+    weights = random_weights(F, D)
+    weights.encoder_bias_F[:5] = -100.0  # these never fire
+    training = trainer(weights, dead_after_steps=3, learning_rate=1e-6)
+    for seed in range(4):
+        assert not training.dead().any()
+        training.step(batch(seed, N))
+    assert training.state.silent_F[:5].tolist() == [4] * 5
+    assert training.dead().tolist() == [True] * 5 + [False] * (F - 5)
+
+
+def test_a_dead_feature_that_fires_is_alive_again() -> None:
+    training = trainer(random_weights(F, D), dead_after_steps=3)
+    training.state.silent_F.fill_(1000)
+    fired_F = training.step(batch()).fired_F
+    assert fired_F.any()
+    assert torch.equal(training.dead(), ~fired_F)
+
+
+def ghost_reference(weights: Weights, x_ND: Tensor, dead_X: Tensor) -> list[Tensor]:
+    """The ghost loss as Anthropic's update of January 2024 words it, differentiated by torch."""
+    encoder_XD = weights.encoder_FD[dead_X].double().requires_grad_()
+    bias_X = weights.encoder_bias_F[dead_X].double().requires_grad_()
+    decoder_XD = weights.decoder_FD[dead_X].double().requires_grad_()
+    centred_ND = (x_ND - weights.decoder_bias_D).double()
+    f_NF = torch.relu(centred_ND @ weights.encoder_FD.double().T + weights.encoder_bias_F)
+    x_hat_ND = f_NF @ weights.decoder_FD.double() + weights.decoder_bias_D
+    residual_ND = (x_ND - x_hat_ND).detach()
+    output_ND = torch.exp(centred_ND @ encoder_XD.T + bias_X) @ decoder_XD
+    half_N1 = 0.5 * residual_ND.norm(dim=1, keepdim=True)
+    output_ND = output_ND * (half_N1 / output_ND.norm(dim=1, keepdim=True)).detach()
+    ghost_loss = (output_ND - residual_ND).square().mean()
+    main_loss = residual_ND.square().mean()
+    loss = ghost_loss * (main_loss / ghost_loss).detach()
+    return list(torch.autograd.grad(loss, [encoder_XD, bias_X, decoder_XD]))
+
+
+def test_ghost_gradients_equal_autograd_and_reach_only_dead_features() -> None:
+    weights, x_ND = random_weights(F, D), batch()
+    dead_X = torch.tensor([2, 7, 30])
+    weights.encoder_bias_F[dead_X] = -6.0
+    dead_F = torch.zeros(F, dtype=torch.bool)
+    dead_F[dead_X] = True
+    got = Relu(weights, N).run(x_ND, 0.01)
+    plain = Weights(*(tensor.clone() for tensor in got.gradients.tensors()))
+    add_ghost_gradients(got, weights, dead_F)
+    encoder_XD, bias_X, decoder_XD = ghost_reference(weights, x_ND, dead_X)
+    gradients = got.gradients
+    torch.testing.assert_close(gradients.encoder_FD[dead_X].double(), encoder_XD, rtol=1e-4, atol=0)
+    torch.testing.assert_close(gradients.encoder_bias_F[dead_X].double(), bias_X, rtol=1e-4, atol=0)
+    torch.testing.assert_close(gradients.decoder_FD[dead_X].double(), decoder_XD, rtol=1e-4, atol=0)
+    for after, before in zip(gradients.tensors()[:3], plain.tensors()[:3], strict=True):
+        assert torch.equal(after[~dead_F], before[~dead_F])
+    assert torch.equal(gradients.decoder_bias_D, plain.decoder_bias_D)
+
+
+def test_a_feature_that_fires_in_the_batch_gets_no_ghost_gradient() -> None:
+    weights, x_ND = random_weights(F, D, bias=5.0), batch()
+    got = Relu(weights, N).run(x_ND, 0.01)
+    plain_FD = got.gradients.encoder_FD.clone()
+    add_ghost_gradients(got, weights, torch.ones(F, dtype=torch.bool))
+    assert got.fired_F.all()
+    assert torch.equal(got.gradients.encoder_FD, plain_FD)
+
+
+@pytest.mark.parametrize(("revive", "at_most"), [("ghost", 0.25), ("resample", 0.02)])
+def test_dead_features_come_back(revive: str, at_most: float) -> None:
+    """Half of the features, switched off by their bias, stay dead without help, not with it."""
+
+    def dead_share(how: str) -> float:
+        world = ToyWorld(seed=0)
+        weights = initial_weights(128, torch.zeros(64), torch.Generator().manual_seed(1))
+        weights.encoder_bias_F[:64] = -10.0
+        training = trainer(
+            weights, 200, revive=how, dead_after_steps=50, learning_rate=3e-3, l1=0.03, batch=256
+        )
+        for _ in range(200):
+            training.step(world.draw(256) * 5**0.5)  # mean squared norm 64
+        return float(training.dead().double().mean())
+
+    assert dead_share("none") >= 0.45
+    assert dead_share(revive) <= at_most
+
+
+def test_resampled_features_start_at_badly_reconstructed_tokens() -> None:
+    weights = random_weights(F, D)
+    x_ND = batch() * 0.01 + weights.decoder_bias_D
+    x_ND[4] = 50 * torch.nn.functional.one_hot(torch.tensor(3), D)  # one that stands out
+    moments = [Weights(*(torch.ones_like(t) for t in weights.tensors())) for _ in range(2)]
+    dead_F = torch.zeros(F, dtype=torch.bool)
+    dead_F[6] = True
+    before = Weights(*(tensor.clone() for tensor in weights.tensors()))
+    got = Relu(weights, N).run(x_ND, 0.01)
+    resample(got, weights, moments, dead_F, [0])
+    direction_D = x_ND[4] - weights.decoder_bias_D
+    direction_D = direction_D / direction_D.norm()
+    alive_norm = float(row_norms(before.encoder_FD[~dead_F]).mean())
+    torch.testing.assert_close(weights.decoder_FD[6], direction_D)
+    torch.testing.assert_close(weights.encoder_FD[6], direction_D * 0.2 * alive_norm)
+    assert float(weights.encoder_bias_F[6]) == 0
+    for moment in moments:
+        assert not moment.encoder_FD[6].any()
+        assert not moment.decoder_FD[6].any()
+        assert moment.encoder_FD[~dead_F].all()
+    assert torch.equal(weights.encoder_FD[~dead_F], before.encoder_FD[~dead_F])
+
+
+def test_resampling_more_features_than_tokens_repeats_tokens_instead_of_failing() -> None:
+    weights, x_ND = random_weights(F, D), batch(n=4)
+    got = Relu(weights, 4).run(x_ND, 0.01)
+    resample(got, weights, [weights.zeros()], torch.ones(F, dtype=torch.bool), [0])
+    torch.testing.assert_close(row_norms(weights.decoder_FD), torch.ones(F))
+
+
+def test_resampling_happens_at_every_window_but_not_near_the_end() -> None:
+    assert [step for step in range(1, 101) if resample_now(step, 100, 20)] == [20, 40, 60]
+
+
+def test_l1_warms_up_linearly_from_zero() -> None:
+    parameters = dictionary_parameters(l1=0.4, l1_warmup_steps=4)
+    assert [l1_at(step, parameters) for step in (0, 1, 2, 4, 99)] == pytest.approx(
+        [0.0, 0.1, 0.2, 0.4, 0.4]
+    )
+    assert l1_at(0, dictionary_parameters(l1=0.4, l1_warmup_steps=0)) == 0.4
+
+
+def test_the_learning_rate_falls_to_zero_over_the_last_share_of_the_steps() -> None:
+    parameters = dictionary_parameters(learning_rate=1.0, learning_rate_decay=0.2)
+    rates = [learning_rate_at(step, 100, parameters) for step in (0, 80, 90, 99)]
+    assert rates == pytest.approx([1.0, 1.0, 0.5, 0.05])
+    constant = dictionary_parameters(learning_rate=1.0)
+    assert learning_rate_at(99, 100, constant) == 1.0
+
+
+def test_the_scale_makes_the_mean_squared_norm_the_width() -> None:
+    x_ND = batch() * 17
+    scaled_ND = x_ND * activation_scale(x_ND)
+    assert float(scaled_ND.square().sum(1).mean()) == pytest.approx(D, rel=1e-5)
+
+
+@pytest.mark.parametrize("x", [torch.zeros(3, 4), torch.full((3, 4), torch.nan)])
+def test_activations_without_a_scale_are_refused(x: Tensor) -> None:
+    with pytest.raises(ValueError, match="all zero or not finite"):
+        activation_scale(x)
+
+
+def test_the_scale_is_folded_in_so_that_the_dictionary_takes_raw_activations() -> None:
+    weights, x_ND, scale = random_weights(F, D), batch(), 0.3
+    scaled_ND = x_ND * scale
+    f_NF = torch.relu(
+        (scaled_ND - weights.decoder_bias_D) @ weights.encoder_FD.T + weights.encoder_bias_F
+    )
+    x_hat_ND = (f_NF @ weights.decoder_FD + weights.decoder_bias_D) / scale
+    dictionary = fold_scale(weights, scale, "mlp_post", 0)
+    torch.testing.assert_close(dictionary.encode(x_ND), f_NF / scale)
+    torch.testing.assert_close(dictionary.decode(dictionary.encode(x_ND)), x_hat_ND)
+    torch.testing.assert_close(row_norms(dictionary.decoder_FD), torch.ones(F))
+
+
+def test_the_geometric_median_has_no_nearer_neighbour_and_ignores_an_outlier() -> None:
+    x_ND = batch()
+    x_ND[0] = 1e4
+    median_D = geometric_median(x_ND)
+
+    def distance(point_D: Tensor) -> float:
+        return float(torch.linalg.vector_norm(x_ND.double() - point_D, dim=1).sum())
+
+    here = distance(median_D.double())
+    for direction_D in torch.eye(D, dtype=torch.float64):
+        assert here <= distance(median_D + 0.01 * direction_D) + 1e-6
+        assert here <= distance(median_D - 0.01 * direction_D) + 1e-6
+    assert float(median_D.norm()) < 2 < float(x_ND.mean(0).norm())
+
+
+def test_the_geometric_median_of_equal_vectors_is_that_vector() -> None:
+    torch.testing.assert_close(geometric_median(torch.ones(5, 3)), torch.ones(3))
+
+
+def test_the_start_is_unit_decoder_its_transpose_as_encoder_and_the_centre_as_bias() -> None:
+    centre_D = torch.arange(D, dtype=torch.float32)
+    weights = initial_weights(F, centre_D, torch.Generator().manual_seed(1))
+    again = initial_weights(F, centre_D, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(row_norms(weights.decoder_FD), torch.ones(F))
+    assert torch.equal(weights.encoder_FD, weights.decoder_FD)
+    assert weights.encoder_FD.data_ptr() != weights.decoder_FD.data_ptr()
+    assert torch.equal(weights.decoder_bias_D, centre_D)
+    assert torch.equal(weights.decoder_FD, again.decoder_FD)

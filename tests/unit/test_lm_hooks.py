@@ -1,0 +1,198 @@
+"""Hook points, devices and reading models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from shared.lm import device as lm_device
+from shared.lm.hooks import activations, hook_module, replace, width
+from shared.lm.load import load_model
+from tests.lm_support import ARCHITECTURE, VOCABULARY, model_artifact
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return model_artifact(tmp_path_factory.mktemp("lm"))[0]
+
+
+@pytest.fixture(scope="module")
+def model(directory: Path) -> Any:
+    return load_model(directory, CPU)
+
+
+@pytest.fixture
+def tokens_BT() -> Tensor:
+    return torch.randint(0, VOCABULARY, (3, 10), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_mlp_post_is_the_gated_product_that_down_proj_reads(
+    model: Any, tokens_BT: Tensor, layer: int
+) -> None:
+    inputs: list[Tensor] = []
+    mlp = model.model.layers[layer].mlp
+    handle = mlp.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
+    with torch.no_grad():
+        model(tokens_BT)
+    handle.remove()
+    expected = nn.functional.silu(mlp.gate_proj(inputs[0])) * mlp.up_proj(inputs[0])
+    found = activations(model, tokens_BT, "mlp_post", layer)
+    torch.testing.assert_close(found, expected)
+    assert found.shape == (3, 10, width(model, "mlp_post", layer)) == (3, 10, ARCHITECTURE["mlp"])
+
+
+def test_the_pass_ends_at_the_hook_point(model: Any, tokens_BT: Tensor) -> None:
+    ran: list[str] = []
+    later = {"second layer": model.model.layers[1], "norm": model.model.norm, "out": model.lm_head}
+    handles = [
+        module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+        for name, module in later.items()
+    ]
+    activations(model, tokens_BT, "mlp_post", 0)
+    for handle in handles:
+        handle.remove()
+    assert ran == []
+
+
+def test_reading_leaves_no_hook_and_no_graph_behind(model: Any, tokens_BT: Tensor) -> None:
+    with torch.no_grad():
+        before = model(tokens_BT).logits
+    found = activations(model, tokens_BT)
+    with torch.no_grad():
+        assert torch.equal(model(tokens_BT).logits, before)
+    assert not found.requires_grad
+
+
+def test_bfloat16_activations_come_as_float32_and_near(model: Any, tokens_BT: Tensor) -> None:
+    exact = activations(model, tokens_BT)
+    short = activations(model, tokens_BT, precision="bfloat16")
+    assert short.dtype == torch.float32
+    assert 0 < float((short - exact).abs().max()) < 0.05 * float(exact.abs().max())
+
+
+def test_replacing_by_the_identity_changes_no_bit(model: Any, tokens_BT: Tensor) -> None:
+    with torch.no_grad():
+        expected = model(tokens_BT).logits
+        with replace(model, "mlp_post", 0, lambda x_BTD: x_BTD):
+            assert torch.equal(model(tokens_BT).logits, expected)
+
+
+def test_replacing_by_zero_takes_the_mlp_out_while_the_context_is_open(
+    model: Any, tokens_BT: Tensor
+) -> None:
+    outputs: list[Tensor] = []
+    with torch.no_grad():
+        expected = model(tokens_BT).logits
+        handle = model.model.layers[1].mlp.register_forward_hook(
+            lambda _, __, output: outputs.append(output)
+        )
+        with replace(model, "mlp_post", 1, torch.zeros_like):
+            ablated = model(tokens_BT).logits
+        handle.remove()
+        assert torch.equal(model(tokens_BT).logits, expected)
+    assert float(outputs[0].abs().max()) == 0
+    assert not torch.equal(ablated, expected)
+
+
+@pytest.mark.parametrize(
+    ("hook", "layer", "message"),
+    [("attn_out", 0, "hook point 'attn_out'"), ("mlp_post", 2, "the model has 2 layers"),
+     ("mlp_post", -1, "layer -1 is out of range")],
+)  # fmt: skip
+def test_an_unknown_hook_point_is_named(
+    model: Any, hook: str, layer: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        hook_module(model, hook, layer)
+
+
+def test_an_architecture_without_down_proj_is_named() -> None:
+    class Strange(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Linear(2, 2)])
+
+    with pytest.raises(ValueError, match=r"Strange has no `mlp\.down_proj`"):
+        width(Strange())
+    with pytest.raises(ValueError, match="Linear has no `layers`"):
+        width(nn.Linear(2, 2))
+
+
+def test_a_model_without_all_its_weights_is_refused(directory: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "generation_config.json"):
+        (tmp_path / name).write_bytes((directory / name).read_bytes())
+    weights = load_file(directory / "model.safetensors")
+    weights.pop("model.norm.weight")
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"lack 1 tensors, model\.norm\.weight"):
+        load_model(tmp_path, CPU)
+
+
+def test_pickled_weights_are_never_read(directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((directory / "config.json").read_bytes())
+    torch.save(load_file(directory / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="no causal language model can be read"):
+        load_model(tmp_path, CPU)
+
+
+def test_code_of_a_directory_is_never_run(directory: Path, tmp_path: Path) -> None:
+    config = json.loads((directory / "config.json").read_text())
+    config["model_type"] = "strange"
+    config["auto_map"] = {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").write_bytes((directory / "model.safetensors").read_bytes())
+    (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    with pytest.raises(ValueError, match=r"(?i)trust_remote_code|strange"):
+        load_model(tmp_path, CPU)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_wrong_device_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINEAMENT_DEVICE", "tpu")
+    with pytest.raises(ValueError, match="LINEAMENT_DEVICE is 'tpu'"):
+        lm_device.device()
+
+
+def test_cuda_without_a_gpu_is_named_and_auto_takes_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("LINEAMENT_DEVICE", "cuda")
+    with pytest.raises(ValueError, match="finds no CUDA device"):
+        lm_device.device()
+    monkeypatch.setenv("LINEAMENT_DEVICE", "auto")
+    assert lm_device.device() == CPU
+
+
+@pytest.mark.parametrize(
+    ("precision", "native", "width", "expected"),
+    [("auto", True, 512, "bfloat16"), ("auto", True, 128, "float32"),
+     ("auto", False, 512, "float32"), ("float32", True, 512, "float32"),
+     ("bfloat16", False, 16, "bfloat16")],
+)  # fmt: skip
+def test_the_precision_follows_from_the_processor_and_the_width_alone(
+    monkeypatch: pytest.MonkeyPatch, precision: str, native: bool, width: int, expected: str
+) -> None:
+    monkeypatch.setattr(lm_device, "_native_bfloat16", lambda: native)
+    assert lm_device.resolve(precision, CPU, width) == expected
+
+
+def test_cuda_takes_bfloat16_for_every_width() -> None:
+    assert lm_device.resolve("auto", torch.device("cuda"), 16) == "bfloat16"
+
+
+def test_float32_products_keep_float32_accuracy() -> None:
+    lm_device.set_threads()
+    draw = torch.Generator().manual_seed(0)
+    one, other = torch.randn(2, 512, 512, generator=draw)
+    exact = one.double() @ other.double()
+    assert float(((one @ other) - exact).abs().max() / exact.abs().max()) < 2e-6

@@ -1,0 +1,123 @@
+"""The report over what match, contexts and track really write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from services.analyzer import contexts, report, track
+from tests.planted import (
+    Artifact,
+    codes_of,
+    encode_artifact,
+    firing,
+    match_artifact,
+    tokenizer_artifact,
+    tokens_artifact,
+)
+from tests.support import run_stage
+from tests.unit.report_inputs import PAPER, Family, build
+
+CONTEXT, BLOCKS, EQUALS, TRY = 16, 120, 3, 2
+STREAM = {"tokens": 10**6, "context": CONTEXT}
+MODELS = list(PAPER)
+
+
+def planted(stream_T: Any) -> list[Any]:
+    """Activations of four models: `=` in all of them, `try` in the base alone, others shared."""
+    rng = np.random.default_rng(4)
+    tokens = len(stream_T)
+    common = firing(rng, tokens, 6, 0.03)
+    strength = 1 + rng.random((tokens, 2))
+    equals, attempt = (strength * (stream_T[:, None] == [EQUALS, TRY])).T
+    own = [firing(rng, tokens, 3, 0.03) for _ in MODELS]
+    dense = [np.column_stack([common, equals, part]) for part in own]
+    dense[0] = np.column_stack([dense[0], attempt])
+    dense[1] = np.column_stack([dense[1], attempt * (rng.random(tokens) < 0.3)])
+    return dense
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("stages")
+    tokens_BT = np.random.default_rng(3).integers(0, 30, (BLOCKS, CONTEXT))
+    words = ["<end>", " the", " try", " =", *[f" w{number}" for number in range(26)]]
+    labels = {"exception": tokens_BT == TRY, "assignment": tokens_BT == EQUALS}
+    shared = {
+        "tokens/0": tokens_artifact(root / "tokens", tokens_BT, labels),
+        "tokenizer": tokenizer_artifact(root / "tokenizer", words),
+    }
+    family = Family()
+    (root / "inputs").mkdir()
+    parameters, inputs = build(root / "inputs", family)
+    inputs |= _analysed(root, shared, planted(tokens_BT.reshape(-1)), family)
+    return run_stage(report.run, parameters, inputs, root / "report")[0]
+
+
+def _analysed(
+    root: Path, shared: dict[str, Artifact], dense: list[Any], family: Family
+) -> dict[str, Artifact]:
+    """Roles of a report, made by the stages themselves."""
+    made: dict[str, Artifact] = {}
+    track_inputs = dict(shared)
+    for number, (name, model) in enumerate(zip(MODELS, dense, strict=True)):
+        codes = encode_artifact(codes_of(model.astype(np.float32)), root / f"codes-{name}")
+        role = f"contexts/main/{name}"
+        inputs = {**shared, "codes": codes}
+        made[role] = run_stage(contexts.run, STREAM, inputs, root / f"contexts-{name}")
+        track_inputs[f"codes/{number}"] = codes
+        track_inputs[f"contexts/{number}"] = made[role]
+        made[f"ceiling/main/{name}"] = match_artifact(codes, codes, root / f"ceiling-{name}")
+    for number, (parent, child) in enumerate(family.edges()):
+        pair = [track_inputs[f"codes/{MODELS.index(name)}"] for name in (parent, child)]
+        for kind, shift in (("match", 0), ("null", 700)):
+            place = root / f"{kind}-{parent}-{child}"
+            found = match_artifact(*pair, place, shift=shift)
+            made[f"{kind}/main/{parent}/{child}"] = found
+        track_inputs[f"match/{number}"] = made[f"match/main/{parent}/{child}"]
+    edges = [
+        {"parent": MODELS.index(parent), "child": MODELS.index(child)}
+        for parent, child in family.edges()
+    ]
+    settings = {"edges": edges, "threshold": 0.8, "min_firings": 10, **STREAM}
+    made["track/main"] = run_stage(track.run, settings, track_inputs, root / "track")
+    return made
+
+
+def test_what_was_planted_is_reported(output: Path) -> None:
+    results = json.loads((output / "results.json").read_text("utf-8"))
+    for edge in results["edges"]:
+        assert edge["persist"] == 7
+        assert edge["ceiling"] == 1.0
+        assert edge["null"] == 0.0
+    assert len(results["universal"]) == 7
+    best = {(row["label"], row["model"]): row for row in results["labels"]}
+    assert best["assignment", "base"]["f1"] > 0.95
+    assert best["assignment", "base"]["persists_in"] == ["lua", "stories", "luastories"]
+    assert best["exception", "base"]["persists_in"] == []
+    examples = results["examples"]["main"]
+    assert examples["universal"]["label"] == "assignment"
+    assert examples["failing"]["label"] == "exception"
+    context = examples["universal"]["contexts"][0]
+    assert len(context["activations"]) == len(MODELS)
+    assert all(len(values) == len(context["tokens"]) for values in context["activations"])
+
+
+def test_the_curves_of_best_r_meet_the_any_match_share_at_the_threshold(output: Path) -> None:
+    results = json.loads((output / "results.json").read_text("utf-8"))
+    for edge in results["edges"]:
+        histogram = edge["best_r"]["edge"]
+        at = histogram["edges"].index(edge["threshold"])
+        assert sum(histogram["counts"]) == edge["alive_parent"]
+        assert sum(histogram["counts"][at:]) == edge["persist_any"]
+
+
+def test_the_page_shows_the_planted_features(output: Path) -> None:
+    page = (output / "report.html").read_text("utf-8")
+    assert "follows the construct <i>assignment</i> with" in page
+    assert "and persists in none of its descendants" in page
+    assert (output / "png" / "figure4_disappears.png").exists()
