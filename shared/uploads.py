@@ -85,7 +85,7 @@ def _format(path: Path, name: str) -> UploadFormat:
     if head.startswith(COMPRESSIONS) or head[257:262] == b"ustar":
         return "tar"
     suffix = Path(name.lower()).suffix
-    if suffix == ".json" and is_tokenizer(path):
+    if head.lstrip().startswith(b"{") and is_tokenizer(path):
         return "tokenizer"
     kind = SUFFIXES.get(suffix)
     if kind in ("parquet", "zip", "tar"):

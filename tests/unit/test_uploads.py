@@ -142,7 +142,7 @@ def test_a_long_file_in_an_archive_is_cut_and_a_short_one_stays_whole(tmp_path: 
 
 def test_a_tokenizer_json_is_recognised(tmp_path: Path) -> None:
     content = json.dumps({"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": []}})
-    info = inspect_upload(put(tmp_path, "a", content.encode()), "tokenizer.json")
+    info = inspect_upload(put(tmp_path, "a", content.encode()), "my-tokenizer")
     assert (info.format, info.rows) == ("tokenizer", None)
 
 
