@@ -1,13 +1,15 @@
 """A training step of the language model: ours beside transformers' plain loop.
 
-    python bench/lm_step.py [--shape paper|middle|demo|all] [--steps 5] [--compile]
+    python bench/lm_step.py [--shape paper|middle|demo|all] [--steps 5] [--compile] [--keep-memory]
 
 Both sides take their steps in turn in one process on the same batches (also the optimiser and
 clipping), so whatever else the machine does hits both. Prints medians [min - max] in tokens/s, the
 ratio of the medians, and the median CPU seconds of a step, which other programs disturb least.
 
 The plain loop is `model(input_ids=x, labels=x).loss`, backward, clip_grad_norm_, AdamW with its
-defaults. --compile adds the same loop over torch.compile(model), which needs a C++ compiler.
+defaults; "medium" is torch.set_float32_matmul_precision. --keep-memory tells the allocator what
+the train stage tells it (shared.lm.device.keep_memory), for all sides alike. --compile adds the
+same loop over torch.compile(model), which needs a C++ compiler.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from torch import Tensor
 from transformers import MistralConfig, MistralForCausalLM
 
 from services.trainer.optimiser import clip_gradients, make_optimiser
+from shared.lm.attention import use_cpu_attention
 from shared.lm.device import autocast, device, keep_memory, resolve
 from shared.lm.loss import next_token_loss
 from shared.parameters import TrainParameters
@@ -43,10 +46,13 @@ class Side:
 
     name: str
     step: Callable[[Tensor], float]
+    products: str = "highest"  # torch.set_float32_matmul_precision; torch's default
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
     def run(self, tokens_BT: Tensor, count: bool) -> None:
+        """One step on a batch; its time counts unless it is a warm-up."""
+        torch.set_float32_matmul_precision(self.products)
         wall, cpu = time.perf_counter(), time.process_time()
         self.step(tokens_BT)
         if count:
@@ -55,6 +61,7 @@ class Side:
 
 
 def new_model(shape: str) -> Any:
+    """A seeded model of the shape, in training mode."""
     vocabulary, hidden, mlp, heads, kv_heads, _, _ = SHAPES[shape]
     torch.manual_seed(0)
     config = MistralConfig(
@@ -72,7 +79,9 @@ def new_model(shape: str) -> Any:
 
 
 def ours(shape: str, precision: str) -> Side:
+    """The step of services.trainer.train."""
     model = new_model(shape)
+    use_cpu_attention(model)
     parameters = TrainParameters(
         epochs=1, batch=1, block=1, learning_rate=RATE, schedule="constant", warmup_steps=0,
         weight_decay=DECAY, gradient_clip=CLIP, seed=0,
@@ -87,10 +96,11 @@ def ours(shape: str, precision: str) -> Side:
         optimiser.zero_grad()
         return loss.item()
 
-    return Side(f"ours {precision}", step)
+    return Side(f"ours {precision}", step, torch.get_float32_matmul_precision())
 
 
-def plain(shape: str, precision: str, compiled: bool = False) -> Side:
+def plain(shape: str, precision: str, products: str = "highest", compiled: bool = False) -> Side:
+    """transformers' model in the loop that its examples show."""
     model = new_model(shape)
     forward = torch.compile(model) if compiled else model
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
@@ -104,7 +114,8 @@ def plain(shape: str, precision: str, compiled: bool = False) -> Side:
         optimiser.zero_grad()
         return float(loss.item())
 
-    return Side(f"{'compiled' if compiled else 'plain'} {precision}", step)
+    name = f"{'compiled' if compiled else 'plain'} {precision}"
+    return Side(name if products == "highest" else f"{name} {products}", step, products)
 
 
 def zipf(count: int, shape: str) -> Tensor:
@@ -117,7 +128,9 @@ def zipf(count: int, shape: str) -> Tensor:
 
 
 def measure(shape: str, steps: int, warmup: int, compiled: bool) -> None:
+    """Print the speeds of all sides at one shape."""
     sides = [make(shape, p) for p in ("float32", "bfloat16") for make in (ours, plain)]
+    sides.append(plain(shape, "float32", "medium"))
     if compiled:
         sides += [plain(shape, p, compiled=True) for p in ("float32", "bfloat16")]
     for number, tokens_BT in enumerate(zipf(steps + warmup, shape)):
@@ -133,7 +146,7 @@ def measure(shape: str, steps: int, warmup: int, compiled: bool) -> None:
         ratio = statistics.median(side.wall) / statistics.median(reference.wall)
         ratio_cpu = statistics.median(side.cpu) / statistics.median(reference.cpu)
         print(
-            f"  {side.name:18} {statistics.median(speeds):8.0f} tokens/s "
+            f"  {side.name:22} {statistics.median(speeds):8.0f} tokens/s "
             f"[{speeds[0]:.0f} - {speeds[-1]:.0f}], {statistics.median(side.cpu):.3f} CPU s a step,"
             f" ours is {ratio:.2f}x as fast (CPU time: {ratio_cpu:.2f}x)",
             flush=True,
@@ -141,6 +154,7 @@ def measure(shape: str, steps: int, warmup: int, compiled: bool) -> None:
 
 
 def main() -> None:
+    """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--shape", choices=[*SHAPES, "all"], default="all")
     parser.add_argument("--steps", type=int, default=5)

@@ -12,6 +12,8 @@ STAGES = {
 PRELOAD = (
     "numpy",
     "scipy.sparse.csgraph",
+    "pandas",  # pyarrow imports it when it makes a table
+    "pyarrow.compute",
     "pyarrow.parquet",
     "torch",
     "transformers.models.mistral.modeling_mistral",

@@ -1,6 +1,6 @@
-"""Where a dictionary starts: the common scale of activations and their geometric median.
+"""Where a dictionary starts: the common scale of activations, their median, the encoder's bias.
 
-N: activation vectors, D: width at the hook point.
+N: activation vectors, D: width at the hook point, F: features.
 """
 
 from __future__ import annotations
@@ -9,6 +9,11 @@ import math
 
 import torch
 from torch import Tensor
+
+from services.sae.weights import Weights
+
+QUANTILE_VECTORS = 4096  # vectors that the starting bias is read from
+QUANTILE_ROWS = 1024  # features whose pre-activations exist at once
 
 
 def activation_scale(x_ND: Tensor) -> float:
@@ -43,3 +48,20 @@ def geometric_median(x_ND: Tensor, iterations: int = 100, tolerance: float = 1e-
         if moved <= tolerance * typical:
             break
     return point_D
+
+
+def start_sparse(weights: Weights, x_ND: Tensor, density: float) -> None:
+    """Set the encoder's bias, in place, so that each feature fires on `density` of the vectors.
+
+    With a bias of zero half of all features fire at first, and most of the training goes into
+    silencing them. (Anthropic's Circuits Updates of January 2025, "Dictionary Learning
+    Optimization Techniques", start the bias in the same way.)
+    """
+    centred_ND = x_ND[:QUANTILE_VECTORS] - weights.decoder_bias_D
+    count = max(1, round(density * len(centred_ND)))
+    features = len(weights.encoder_bias_F)
+    for start in range(0, features, QUANTILE_ROWS):
+        rows = slice(start, start + QUANTILE_ROWS)
+        pre_FN = weights.encoder_FD[rows] @ centred_ND.T
+        # The count-th largest becomes zero, which does not fire; those above it do.
+        weights.encoder_bias_F[rows] = -pre_FN.topk(count, dim=1).values[:, -1]

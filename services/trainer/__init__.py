@@ -11,6 +11,8 @@ STAGES = {
 }
 PRELOAD = (
     "numpy",
+    "pandas",  # pyarrow imports it when it makes a table
+    "pyarrow.compute",
     "pyarrow.parquet",
     "tokenizers",
     "torch",

@@ -17,10 +17,10 @@ import torch
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
-# With autocast the training step of a narrow model is spent on casting, not on multiplying.
-# Measured on 2 cores of Zen 4 (AVX-512 with bf16), batch 8 x 256, tokens/s of a training step:
-# see bench/lm_step.py and the table in its docstring.
-BFLOAT16_FROM_WIDTH = 256
+# Training steps of one layer, 32 x 128 tokens, one core of Zen 4 (AVX-512 with bf16, no AMX), in
+# float32 / bfloat16: hidden 32 17 / 14 ms, 64 74 / 55, 96 113 / 80, 128 145 / 98, 256 243 / 148
+# (bench/lm_step.py). Below 64 the gain is not worth the rounding.
+BFLOAT16_FROM_WIDTH = 64
 
 
 @cache
@@ -33,12 +33,12 @@ def set_threads() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = int(os.environ.get("LINEAMENT_THREADS") or available or 1)
     torch.set_num_threads(threads)
-    if _fast_float32():
+    if fast_float32():
         torch.set_float32_matmul_precision("medium")
     return threads
 
 
-def _fast_float32() -> bool:
+def fast_float32() -> bool:
     """True where "medium" means oneDNN's float32 kernels and not bf16 arithmetic.
 
     On an x86 processor without AMX it gives 6e-7 relative error at twice the speed of MKL on AMD

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
+from shared.lm.attention import use_cpu_attention
 from shared.lm.device import device as default_device
 
 
@@ -35,4 +36,6 @@ def load_model(path: Path, device: torch.device | None = None) -> Any:
     missing = sorted(information["missing_keys"])
     if missing:  # transformers would go on with random numbers in their place
         raise ValueError(f"the weights lack {len(missing)} tensors, {missing[0]} among them")
-    return model.to(device if device is not None else default_device()).eval()
+    model = model.to(device if device is not None else default_device()).eval()
+    use_cpu_attention(model)
+    return model

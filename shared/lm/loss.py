@@ -122,17 +122,17 @@ def _loss_and_gradients(
     losses = []
     for start in range(0, count, size):
         rows = slice(start, start + size)
-        hidden_nD, target_n1 = hidden_ND[rows], target_N[rows, None]
+        hidden_nD = hidden_ND[rows]
         logits_nV = logits_NV[: len(hidden_nD)]
         torch.mm(hidden_nD, cast_VD.T, out=logits_nV)
-        losses.append(_softmax_gradient_(logits_nV, target_n1))
+        losses.append(_softmax_gradient_(logits_nV, target_N[rows]))
         torch.mm(logits_nV, cast_VD, out=grad_hidden_ND[rows])
         torch.mm(logits_nV.T, hidden_nD, out=part_VD)
         _add_scaled_(grad_weight_VD, part_VD, 1 / count)
     return torch.cat(losses).mean(), grad_hidden_ND.div_(count), grad_weight_VD
 
 
-def _softmax_gradient_(logits_NV: Tensor, target_N1: Tensor) -> Tensor:
+def _softmax_gradient_(logits_NV: Tensor, target_N: Tensor) -> Tensor:
     """Replace logits by d loss / d logits = softmax - one-hot; returns the losses, float32 [N].
 
     The target's entry is minus the sum of the others instead of p - 1: so it keeps its relative
@@ -140,18 +140,15 @@ def _softmax_gradient_(logits_NV: Tensor, target_N1: Tensor) -> Tensor:
     float32 (and bfloat16) underflow.
     """
     torch.softmax(logits_NV, -1, out=logits_NV)
-    p_N1 = logits_NV.gather(1, target_N1).float()
-    logits_NV.scatter_(1, target_N1, 0.0)
-    others_N1 = logits_NV @ logits_NV.new_ones(logits_NV.shape[1], 1)
-    logits_NV.scatter_(1, target_N1, -others_N1)
+    # On a CPU gather and scatter_ of bfloat16 copy the whole array; picking by index does not.
+    row_N = torch.arange(len(target_N), device=target_N.device)
+    p_N = logits_NV[row_N, target_N].float()
+    logits_NV[row_N, target_N] = 0.0
+    others_N = (logits_NV @ logits_NV.new_ones(logits_NV.shape[1], 1))[:, 0]
+    logits_NV[row_N, target_N] = -others_N
     tiny = torch.finfo(torch.float32).tiny
-    near_one = p_N1 > 0.5
-    loss_N1 = torch.where(
-        near_one,
-        -torch.log1p(-others_N1.float().clamp(max=0.75)),
-        -p_N1.clamp(min=tiny).log(),
-    )
-    return loss_N1[:, 0]
+    near_one_N = -torch.log1p(-others_N.float().clamp(max=0.75))
+    return torch.where(p_N > 0.5, near_one_N, -p_N.clamp(min=tiny).log())
 
 
 def _add_scaled_(total_VD: Tensor, part_VD: Tensor, scale: float) -> None:

@@ -64,9 +64,7 @@ def import_upload(
     return run_stage(imports.run, parameters, inputs, directory, uploads={DIGEST: archive})
 
 
-@pytest.mark.parametrize(
-    ("form", "pack"), [("zip", zipped), ("tar", tarred)], ids=["zip", "tar"]
-)
+@pytest.mark.parametrize(("form", "pack"), [("zip", zipped), ("tar", tarred)], ids=["zip", "tar"])
 @pytest.mark.parametrize("folder", ["", "deep/er/"])
 def test_an_uploaded_model_comes_out_with_its_own_weights(
     model: Path, tokenizer: Artifact, tmp_path: Path, form: str,
@@ -98,9 +96,7 @@ def test_half_precision_weights_are_kept_as_float32(
     assert json.loads((output / "config.json").read_text())["dtype"] == "float32"
 
 
-def test_sharded_weights_become_one_file(
-    model: Path, tokenizer: Artifact, tmp_path: Path
-) -> None:
+def test_sharded_weights_become_one_file(model: Path, tokenizer: Artifact, tmp_path: Path) -> None:
     whole = AutoModelForCausalLM.from_pretrained(model)
     whole.save_pretrained(tmp_path / "shards", max_shard_size="50KB")
     (tmp_path / "shards" / "tokenizer.json").write_bytes((model / "tokenizer.json").read_bytes())

@@ -29,8 +29,8 @@ def model(directory: Path) -> Any:
     return load_model(directory, CPU)
 
 
-@pytest.fixture
-def tokens_BT() -> Tensor:
+@pytest.fixture(name="tokens_BT")
+def make_tokens() -> Tensor:
     return torch.randint(0, VOCABULARY, (3, 10), generator=torch.Generator().manual_seed(0))
 
 
@@ -108,9 +108,7 @@ def test_replacing_by_zero_takes_the_mlp_out_while_the_context_is_open(
     [("attn_out", 0, "hook point 'attn_out'"), ("mlp_post", 2, "the model has 2 layers"),
      ("mlp_post", -1, "layer -1 is out of range")],
 )  # fmt: skip
-def test_an_unknown_hook_point_is_named(
-    model: Any, hook: str, layer: int, message: str
-) -> None:
+def test_an_unknown_hook_point_is_named(model: Any, hook: str, layer: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         hook_module(model, hook, layer)
 
@@ -175,7 +173,7 @@ def test_cuda_without_a_gpu_is_named_and_auto_takes_the_cpu(
 
 @pytest.mark.parametrize(
     ("precision", "native", "width", "expected"),
-    [("auto", True, 512, "bfloat16"), ("auto", True, 128, "float32"),
+    [("auto", True, 512, "bfloat16"), ("auto", True, 63, "float32"), ("auto", True, 64, "bfloat16"),
      ("auto", False, 512, "float32"), ("float32", True, 512, "float32"),
      ("bfloat16", False, 16, "bfloat16")],
 )  # fmt: skip

@@ -22,8 +22,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return load_model(model_artifact(tmp_path_factory.mktemp("lm"))[0], torch.device("cpu"))
 
 
-@pytest.fixture
-def tokens_BT() -> Tensor:
+@pytest.fixture(name="tokens_BT")
+def make_tokens() -> Tensor:
     return torch.from_numpy(np.random.default_rng(1).integers(0, VOCABULARY, (6, 16)))
 
 

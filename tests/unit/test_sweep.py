@@ -108,9 +108,7 @@ def test_parents_that_do_not_fit_are_refused_before_anything_is_computed(
         run_stage(sweep.run, {"steps": 3}, {**inputs, "at_one": wider}, tmp_path / "run")
 
 
-def test_a_corpus_without_validation_is_named(
-    inputs: dict[str, Artifact], tmp_path: Path
-) -> None:
+def test_a_corpus_without_validation_is_named(inputs: dict[str, Artifact], tmp_path: Path) -> None:
     empty = tokens_artifact(tmp_path / "empty", validation=0)
     with pytest.raises(StageError, match="corpus 1 of the sweep cannot be used"):
         run_stage(sweep.run, {"steps": 2}, {**inputs, "tokens/1": empty}, tmp_path / "run")

@@ -376,7 +376,7 @@ def test_a_corpus_without_a_validation_block_is_named(
 ) -> None:  # fmt: skip
     tokens, values = make(tmp_path / "tokens")
     two = {"model": inputs["model"], "tokens/0": tokens}
-    with pytest.raises(StageError, match="corpus 0 of the evaluation .* no whole block"):
+    with pytest.raises(StageError, match=r"corpus 0 of the evaluation .* no whole block"):
         run_stage(evaluate.run, values, two, tmp_path / "run")
 
 
