@@ -155,7 +155,7 @@ class TrainParameters(Parameters):
     """Pre-training and fine-tuning are the same stage with another starting model.
 
     Inputs: model, tokens/0.. Files: a Hugging Face model directory, curve.jsonl (step, loss,
-    learning_rate, gradient_norm, tokens, seconds). Results: parameters, steps, tokens, loss.
+    learning_rate, gradient_norm, tokens). Results: parameters, steps, tokens, loss, precision.
     """
 
     epochs: float
@@ -175,8 +175,9 @@ class TrainParameters(Parameters):
 class EvaluateParameters(Parameters):
     """Inputs: model, tokens/0.. Results: corpora, a list (input order) of {loss, accuracy, tokens}.
 
-    Loss is the mean next-token cross-entropy in nats over the validation split, accuracy the share
-    of positions where the most likely token is the right one.
+    Loss is the mean next-token cross-entropy in nats over the validation split (tokens 1.. of each
+    block given those before them; `tokens` counts them), accuracy the share of these where the most
+    likely token is the right one. Also parameters (count).
     """
 
     max_tokens: int | None = None
@@ -196,9 +197,8 @@ class MergeParameters(Parameters):
 
 
 class SweepParameters(Parameters):
-    """Inputs: at_zero, at_one, tokens/0.. Results: points, [{t, corpora: [{loss, accuracy}]}].
-
-    t runs over `steps` values, 0 and 1 included.
+    """Inputs: at_zero, at_one, tokens/0.. Results: points, [{t, corpora: [{loss, accuracy,
+    tokens}]}], parameters. t runs over `steps` values, 0 and 1 included.
     """
 
     method: Literal["slerp"] = "slerp"

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from services.sae.checkpoint import load_state, save_state
-from services.sae.scale import activation_scale, geometric_median
 from services.sae.source import Cut, ModelSource, Rounds, ShardSource, Source, open_stream
+from services.sae.start import activation_scale, start_weights
 from services.sae.train import Figures, State, Trainer
-from services.sae.weights import fold_scale, initial_weights
+from services.sae.weights import fold_scale
 from shared.lm.device import device
 from shared.lm.load import load_model
 from shared.parameters import DictionaryParameters
@@ -41,6 +41,8 @@ def run(stage: Stage) -> None:
     """
     started = time.monotonic()
     parameters = DictionaryParameters.model_validate(stage.parameters)
+    if device().type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32: ten bits are plenty for gradients
     try:
         source = open_source(stage, parameters)
     except ValueError as error:
@@ -123,7 +125,7 @@ class Training:
         self._parameters = parameters
         self._rounds = rounds
         self._steps = steps
-        self._every = max(1, steps // CURVE_POINTS)
+        self._every = -(-steps // CURVE_POINTS)
         self._last_figures = 0.0
         self.curve: list[str] = []
         if stage.resume is None:
@@ -134,16 +136,15 @@ class Training:
 
     def _start(self) -> tuple[float, State]:
         parameters = self._parameters
-        x_VD = self._rounds.round(0)
         try:
-            scale = activation_scale(x_VD)
+            scale = activation_scale(self._rounds.round(0))
         except ValueError as error:
             raise StageError(str(error)) from error
-        centre_D = geometric_median(self._rounds.step(0) * scale)
+        x_ND = self._rounds.step(0) * scale
         seed = initial_seed(parameters, self._stage.input("model").key)
         generator = torch.Generator().manual_seed(seed)
-        features = count_features(parameters, x_VD.shape[1])
-        return scale, State.start(initial_weights(features, centre_D, generator))
+        features = count_features(parameters, x_ND.shape[1])
+        return scale, State.start(start_weights(features, x_ND, generator))
 
     def finish(self) -> None:
         """Take the steps that are left; leaves with a checkpoint when the stage is asked to."""

@@ -83,7 +83,7 @@ class Harvest:
         self.vectors = self.contexts * parameters.context
         self.bytes = self.vectors * (self.width * self._dtype.itemsize + 8)
         # A shard is a whole number of forward passes, so a resumed harvest has the same bits.
-        self._at_once = forward_contexts(parameters.context)
+        self._at_once = forward_contexts(parameters.context, model.device)
         pass_bytes = self._at_once * parameters.context * self.width * self._dtype.itemsize
         self.shard_contexts = self._at_once * max(1, SHARD_BYTES // pass_bytes)
         self.shards = -(-self.contexts // self.shard_contexts)

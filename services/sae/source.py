@@ -28,8 +28,9 @@ from shared.stream import TrainingStream
 # documents as it has contexts; the bytes keep a wide model's round in memory.
 ROUND_STEPS = 16
 ROUND_BYTES = 2**27
-# Tokens of one forward pass: enough to keep the processor busy, few enough to stay in its cache.
-FORWARD_TOKENS = 8192
+# Tokens of one forward pass. On a CPU the activations should stay in its cache: a small model reads
+# 8 % more tokens a second at 4 096 than at 16 384; a GPU wants more work at once.
+FORWARD_TOKENS = {"cpu": 4096, "cuda": 65_536}
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ def open_stream(stage: Stage, context: int, seed: int) -> TrainingStream:
     return stream
 
 
-def forward_contexts(context: int) -> int:
-    """Contexts of one forward pass."""
-    return max(1, FORWARD_TOKENS // context)
+def forward_contexts(context: int, on: torch.device) -> int:
+    """Contexts of one forward pass on that device."""
+    return max(1, FORWARD_TOKENS[on.type] // context)
 
 
 class ModelSource:
@@ -91,7 +92,7 @@ class ModelSource:
         """Activations [V, D] of the contexts of these steps."""
         contexts = count * self._batch
         x_VD = torch.empty(contexts * self._stream.context, self.width, device=self._model.device)
-        at_once = forward_contexts(self._stream.context)
+        at_once = forward_contexts(self._stream.context, self._model.device)
         filled = 0
         for start in range(0, contexts, at_once):
             size = min(at_once, contexts - start)

@@ -1,4 +1,4 @@
-"""The weights of a ReLU dictionary in training, how they start, and how they leave.
+"""The weights of a ReLU dictionary in training, and how they leave it.
 
 Both matrices hold one feature per row while training: that is the axis along which they are
 normalised, projected and summed. D: width at the hook point, F: features.
@@ -34,23 +34,6 @@ class Weights:
     def zeros(self) -> Weights:
         """Tensors of the same shapes, filled with zeros."""
         return Weights(*(torch.zeros_like(tensor) for tensor in self.tensors()))
-
-
-def initial_weights(features: int, centre_D: Tensor, generator: torch.Generator) -> Weights:
-    """Random unit decoder directions, the encoder their transpose, b_dec at `centre_D`.
-
-    The generator lives on the CPU, so that a GPU starts from the same weights.
-    """
-    width = centre_D.numel()
-    decoder_FD = torch.randn(features, width, generator=generator)
-    decoder_FD /= torch.linalg.vector_norm(decoder_FD, dim=1, keepdim=True)
-    decoder_FD = decoder_FD.to(centre_D.device)
-    return Weights(
-        encoder_FD=decoder_FD.clone(),
-        encoder_bias_F=torch.zeros(features, device=centre_D.device),
-        decoder_FD=decoder_FD,
-        decoder_bias_D=centre_D.clone(),
-    )
 
 
 def fold_scale(weights: Weights, scale: float, hook: str, layer: int) -> Dictionary:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from services.sae import harvest, source
 from services.sae.dictionary import count_features, initial_seed, run
-from services.sae.scale import activation_scale
 from services.sae.source import ModelSource
+from services.sae.start import activation_scale
 from services.sae.train import Trainer
 from shared.lm.dictionary import load_dictionary
 from shared.lm.hooks import activations

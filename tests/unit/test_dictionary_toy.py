@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import torch
 
-from services.sae.scale import activation_scale, geometric_median
+from services.sae.start import activation_scale, random_weights, start_weights
 from services.sae.train import State, Trainer
-from services.sae.weights import initial_weights
 from tests.dictionary_support import ToyWorld, dictionary_parameters
 
 
@@ -17,7 +16,7 @@ def train(world: ToyWorld, steps: int, features: int, seed: int) -> State:
     x_ND = world.draw(4096)
     scale = activation_scale(x_ND)
     generator = torch.Generator().manual_seed(seed)
-    weights = initial_weights(features, geometric_median(x_ND * scale), generator)
+    weights = start_weights(features, x_ND * scale, generator)
     parameters = dictionary_parameters(
         features=features,
         batch=512,
@@ -38,7 +37,7 @@ def test_a_trained_dictionary_finds_128_directions_in_64_dimensions_and_a_random
 ):
     world = ToyWorld(seed=0)
     # Another seed than the world's: the same one would draw the true directions themselves.
-    random = initial_weights(256, torch.zeros(64), torch.Generator().manual_seed(1))
+    random = random_weights(256, torch.zeros(64), torch.Generator().manual_seed(1))
     trained = train(world, steps=800, features=256, seed=1)
     assert world.mean_max_cosine(trained.weights.decoder_FD) >= 0.97
     assert world.mean_max_cosine(random.decoder_FD) < 0.6

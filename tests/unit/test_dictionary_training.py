@@ -11,7 +11,14 @@ from torch import Tensor
 
 from services.sae.relu import Relu
 from services.sae.revive import add_ghost_gradients, resample, resample_now
-from services.sae.scale import activation_scale, geometric_median
+from services.sae.start import (
+    activation_scale,
+    geometric_median,
+    start_sparse,
+)
+from services.sae.start import (
+    random_weights as starting_weights,
+)
 from services.sae.train import (
     State,
     Trainer,
@@ -20,7 +27,7 @@ from services.sae.train import (
     project_out_parallel,
     renormalise,
 )
-from services.sae.weights import Weights, fold_scale, initial_weights
+from services.sae.weights import Weights, fold_scale
 from tests.dictionary_support import ToyWorld, dictionary_parameters, random_weights
 
 N, D, F = 32, 12, 40
@@ -163,7 +170,7 @@ def test_dead_features_come_back(revive: str, at_most: float) -> None:
 
     def dead_share(how: str) -> float:
         world = ToyWorld(seed=0)
-        weights = initial_weights(128, torch.zeros(64), torch.Generator().manual_seed(1))
+        weights = starting_weights(128, torch.zeros(64), torch.Generator().manual_seed(1))
         weights.encoder_bias_F[:64] = -10.0
         training = trainer(
             weights, 200, revive=how, dead_after_steps=50, learning_rate=3e-3, l1=0.03, batch=256
@@ -270,10 +277,19 @@ def test_the_geometric_median_of_equal_vectors_is_that_vector() -> None:
     torch.testing.assert_close(geometric_median(torch.ones(5, 3)), torch.ones(3))
 
 
+def test_at_the_start_every_feature_fires_on_its_share_of_the_vectors() -> None:
+    x_ND = batch(n=400)
+    weights = starting_weights(F, x_ND.mean(0), torch.Generator().manual_seed(1))
+    start_sparse(weights, x_ND, 1 / 32)
+    pre_NF = (x_ND - weights.decoder_bias_D) @ weights.encoder_FD.T + weights.encoder_bias_F
+    firings_F = (pre_NF > 1e-6).sum(0)
+    assert set(firings_F.tolist()) <= {11, 12, 13}  # 400 / 32 = 12.5
+
+
 def test_the_start_is_unit_decoder_its_transpose_as_encoder_and_the_centre_as_bias() -> None:
     centre_D = torch.arange(D, dtype=torch.float32)
-    weights = initial_weights(F, centre_D, torch.Generator().manual_seed(1))
-    again = initial_weights(F, centre_D, torch.Generator().manual_seed(1))
+    weights = starting_weights(F, centre_D, torch.Generator().manual_seed(1))
+    again = starting_weights(F, centre_D, torch.Generator().manual_seed(1))
     torch.testing.assert_close(row_norms(weights.decoder_FD), torch.ones(F))
     assert torch.equal(weights.encoder_FD, weights.decoder_FD)
     assert weights.encoder_FD.data_ptr() != weights.decoder_FD.data_ptr()

@@ -49,7 +49,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, di
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five contexts a forward pass, ten a shard: the sizes of a test."""
-    monkeypatch.setattr(source, "FORWARD_TOKENS", 5 * CONTEXT)
+    monkeypatch.setattr(source, "FORWARD_TOKENS", {"cpu": 5 * CONTEXT})
     monkeypatch.setattr(harvest, "SHARD_BYTES", 2 * 5 * CONTEXT * WIDTH * 4)
 
 

