@@ -9,7 +9,8 @@ TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
 setup: $(STAMP)
 
-# torch first: on Linux its CPU build comes from its own index unless a wheel is at hand already.
+# torch first and pinned, so that nothing else decides which build of it comes. TORCH_OPTIONS goes to
+# pip, e.g. the index of the CPU builds.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Lineament needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }

@@ -1,8 +1,8 @@
 """A small process that has the heavy packages loaded and forks one child per stage.
 
 Importing torch and transformers takes four to five seconds; a demo has sixty stages. The spawner
-imports them once, runs nothing itself, and so stays single-threaded, which is what makes forking
-safe. Its parent (the supervisor) holds no torch at all.
+imports them once and runs nothing itself: the only other threads are the idle ones of OpenBLAS and
+Arrow, which both know how to fork. Its parent (the supervisor) holds no torch at all.
 
 Protocol, JSON lines: stdin {"start": directory}; stdout {"started": pid}, then
 {"ended": pid, "code": .., "signal": .., "cpu_seconds": .., "peak_memory_bytes": ..}.

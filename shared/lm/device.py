@@ -60,7 +60,7 @@ def keep_memory() -> None:
     """Let the allocator keep freed memory for the next step instead of giving it back.
 
     A training step frees and takes the same large arrays over and over; glibc maps each anew, and
-    the kernel's zeroing of them takes 7 % of a step at the paper's shape (1 % less memory at the
+    the kernel's zeroing of them takes 7 % of a step at the paper's shape (for 1 % more memory at the
     peak). Only glibc; elsewhere nothing happens. It affects the whole process, so only a stage
     process calls it.
     """
