@@ -60,9 +60,9 @@ def keep_memory() -> None:
     """Let the allocator keep freed memory for the next step instead of giving it back.
 
     A training step frees and takes the same large arrays over and over; glibc maps each anew, and
-    the kernel's zeroing of them takes 7 % of a step at the paper's shape (for 1 % more memory at the
-    peak). Only glibc; elsewhere nothing happens. It affects the whole process, so only a stage
-    process calls it.
+    the kernel's zeroing of them takes 7 % of a step at the paper's shape (keeping them costs 1 %
+    more memory at the peak). Only glibc; elsewhere nothing happens. It affects the whole process,
+    so only a stage process calls it.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None and platform.libc_ver()[0] == "glibc":
