@@ -8,6 +8,9 @@ transformers' base model that collects the activation), `whole-model` (the same 
 layer), and, where it can be imported, `sae-lens` (its ActivationsStore with the mixing buffer, the
 same architecture in TransformerLens). Every round times each of them once. One JSON line for each:
 median tokens a second, its range, and the median over rounds of its ratio to `hook`.
+
+Measured on one core of Zen 5 that other programs were using too, so only the ratios count:
+ours 1.22, hook 1, whole-model .15, sae-lens .53 (ours is 2.3 times as fast).
 """
 
 from __future__ import annotations
