@@ -65,11 +65,14 @@ def merge(
 def _merge_tensor(
     writer: Writer, at_zero: Path, at_one: Path, name: str, t: float
 ) -> tuple[float | None, bool]:
-    """Append one merged tensor; the same arithmetic as `slerp`, without the result in memory."""
+    """Write one merged tensor; the same arithmetic as `slerp`, without the result in memory."""
     zero, one = read(at_zero, name), read(at_one, name)
     dot = cosine(zero, one)
     if dot is not None and not math.isfinite(dot):
         raise StageError(f"the models cannot be merged: {name} holds values that are not finite")
     weight_zero, weight_one, linear = coefficients(dot, t)
-    writer.write([one if t else zero] if t in (0, 1) else mix(zero, one, weight_zero, weight_one))
+    if t in (0, 1):
+        writer.put(name)(0, one if t else zero)
+    else:
+        mix(zero, one, weight_zero, weight_one, writer.put(name))
     return dot, linear

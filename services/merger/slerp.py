@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ PIECE = 2**15
 # in order, so their bits do not depend on the number of threads.
 SPAN = 2**20
 GPU_PIECE = 2**24
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -59,22 +61,33 @@ def slerp(zero: Tensor, one: Tensor, t: float) -> Slerp:
     if t in (0, 1):
         return Slerp((one if t else zero).clone(), dot, linear)
     mixed = torch.empty_like(zero, memory_format=torch.contiguous_format)
-    for target_n, mixed_n in zip(_spans(mixed), mix(zero, one, at_zero, at_one), strict=True):
-        target_n.copy_(mixed_n)
+    mixed_n = mixed.view(-1)
+
+    def keep(start: int, piece: Tensor) -> None:
+        mixed_n[start : start + len(piece)] = piece
+
+    mix(zero, one, at_zero, at_one, keep)
     return Slerp(mixed, dot, linear)
 
 
-def mix(zero: Tensor, one: Tensor, at_zero: float, at_one: float) -> Iterator[Tensor]:
-    """at_zero * zero + at_one * one, flat, span by span, rounded to the dtype of `zero`."""
+def mix(
+    zero: Tensor, one: Tensor, at_zero: float, at_one: float, sink: Callable[[int, Tensor], None]
+) -> None:
+    """Compute at_zero * zero + at_one * one, rounded to the dtype of `zero`, piece by piece.
 
-    def mix_span(zero_n: Tensor, one_n: Tensor) -> Tensor:
-        mixed_n = torch.empty_like(zero_n)
-        targets = torch.split(mixed_n, _piece(zero_n))
-        for target, wide_2n in zip(targets, _pieces(zero_n, one_n), strict=True):
-            target.copy_(wide_2n[0].mul_(at_zero).add_(wide_2n[1], alpha=at_one))
-        return mixed_n
+    `sink` gets each piece, flat, with its place in the flat tensor: from several threads, in no
+    order, and in memory that the next piece overwrites.
+    """
 
-    yield from _over_spans(mix_span, zero, one)
+    def mix_span(start: int, zero_n: Tensor, one_n: Tensor) -> None:
+        rounded_n = zero_n.new_empty(min(len(zero_n), _piece(zero_n)))
+        for wide_2n in _pieces(zero_n, one_n):
+            piece = rounded_n[: wide_2n.shape[1]]
+            sink(start, piece.copy_(wide_2n[0].mul_(at_zero).add_(wide_2n[1], alpha=at_one)))
+            start += len(piece)
+
+    for _ in _over_spans(mix_span, zero, one):
+        pass
 
 
 def cosine(zero: Tensor, one: Tensor) -> float | None:
@@ -87,7 +100,7 @@ def cosine(zero: Tensor, one: Tensor) -> float | None:
     return max(-1.0, min(1.0, ratio)) if math.isfinite(ratio) else ratio
 
 
-def _products(zero_n: Tensor, one_n: Tensor) -> Tensor:
+def _products(_: int, zero_n: Tensor, one_n: Tensor) -> Tensor:
     """All scalar products of two spans with each other and themselves, float64 [2, 2]."""
     sums_22 = torch.zeros(2, 2, dtype=torch.float64, device=zero_n.device)
     for wide_2n in _pieces(zero_n, one_n):
@@ -107,22 +120,24 @@ def coefficients(dot: float | None, t: float) -> tuple[float, float, bool]:
 
 
 def _over_spans(
-    function: Callable[[Tensor, Tensor], Tensor], zero: Tensor, one: Tensor
-) -> Iterator[Tensor]:
-    """The function of every span of both tensors, in order, by as many threads as torch has."""
+    function: Callable[[int, Tensor, Tensor], Result], zero: Tensor, one: Tensor
+) -> Iterator[Result]:
+    """The function of the place and both tensors' values of every span, results in order.
+
+    On a CPU by as many threads as torch has, each working through a span by itself.
+    """
+    size = SPAN if zero.is_cpu else GPU_PIECE
+    zeros, ones = (torch.split(tensor.contiguous().view(-1), size) for tensor in (zero, one))
+    places = range(0, len(zeros) * size, size)
     if not zero.is_cpu:
-        yield from map(function, _spans(zero), _spans(one))
+        yield from map(function, places, zeros, ones)
         return
     threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield from pool.map(function, _spans(zero), _spans(one))
+            yield from pool.map(function, places, zeros, ones)
     finally:
         torch.set_num_threads(threads)  # what a thread sets is also the default of later threads
-
-
-def _spans(tensor: Tensor) -> tuple[Tensor, ...]:
-    return torch.split(tensor.contiguous().view(-1), SPAN if tensor.is_cpu else GPU_PIECE)
 
 
 def _piece(tensor: Tensor) -> int:

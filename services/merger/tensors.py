@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -71,38 +71,45 @@ def read(directory: Path, name: str) -> Tensor:
 
 
 class Writer:
-    """Writes model.safetensors front to back; the tensors must come in the order of `layouts`."""
+    """Writes model.safetensors: the header at once, the tensors in any order and by any thread."""
 
     def __init__(self, directory: Path, expected: Mapping[str, Layout]) -> None:
-        self._file = (directory / WEIGHTS).open("wb")
+        self._file = (directory / WEIGHTS).open("wb", buffering=0)
         header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+        self._places: dict[str, int] = {}
         place = 0
         for name, layout in expected.items():
-            offsets = [place, place + layout.size]
+            self._places[name] = place
             header[name] = {
                 "dtype": layout.dtype,
                 "shape": list(layout.shape),
-                "data_offsets": offsets,
+                "data_offsets": [place, place + layout.size],
             }
             place += layout.size
         text = json.dumps(header, separators=(",", ":")).encode()
         text += b" " * (-len(text) % ALIGNMENT)
-        self._file.write(struct.pack("<Q", len(text)) + text)
-        self._end = self._file.tell() + place
+        start = struct.pack("<Q", len(text)) + text
+        _write_all(self._file.fileno(), start, 0)
+        self._start = len(start)
 
-    def write(self, pieces: Iterable[Tensor]) -> None:
-        """Append the bytes of one tensor, given in flat pieces on the CPU."""
-        for piece in pieces:
-            self._file.write(piece.contiguous().view(-1).view(torch.uint8).numpy().data)
+    def put(self, name: str) -> Callable[[int, Tensor], None]:
+        """A function that writes values of that tensor: the first one's number, then the values."""
+        start = self._start + self._places[name]
+
+        def write(first: int, values: Tensor) -> None:
+            data = values.contiguous().view(-1).view(torch.uint8).numpy().data
+            _write_all(self._file.fileno(), data, start + first * values.element_size())
+
+        return write
 
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._file:
-            assert kind is not None or self._file.tell() == self._end, "a tensor is missing"
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _write_all(file: int, data: bytes | memoryview, place: int) -> None:
+    while data:
+        written = os.pwrite(file, data, place)
+        data, place = data[written:], place + written
