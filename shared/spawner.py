@@ -134,8 +134,8 @@ class Spawner:
             threads = str(self._threads)
             environment = os.environ | {
                 "OMP_NUM_THREADS": threads,
-                # Threads that wait for each other spin only for microseconds: beside other
-                # programs the long default made a training step ten times slower.
+                # Threads that wait for each other spin only shortly: beside other programs a long
+                # spin holds the core that the thread waited for would need.
                 "GOMP_SPINCOUNT": "2000",
                 "MKL_NUM_THREADS": threads,
                 "OPENBLAS_NUM_THREADS": threads,
