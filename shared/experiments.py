@@ -29,12 +29,13 @@ from shared.store import NotFoundError, Store
 
 
 class Experiment(BaseModel):
-    """An experiment as it was submitted."""
+    """An experiment as it was submitted; `owner` is the name of the API key ("" without keys)."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
     name: str
+    owner: str = ""
     submitted: str
     spec: dict[str, Any]
     plan: Plan
@@ -65,10 +66,12 @@ class Experiments:
         self._done: set[str] = set()  # manifests never go while a process watches them
         self._manifests: dict[str, Manifest] = {}
 
-    def submit(self, name: str, spec: dict[str, Any], plan: Plan) -> Experiment:
+    def submit(self, name: str, spec: dict[str, Any], plan: Plan, owner: str = "") -> Experiment:
         """Store an experiment, its stages first; submitting it again returns the one that is."""
         number = experiment_id(name, spec)
-        experiment = Experiment(id=number, name=name, submitted=now(), spec=spec, plan=plan)
+        experiment = Experiment(
+            id=number, name=name, owner=owner, submitted=now(), spec=spec, plan=plan
+        )
         for stage in plan.stages:
             self._store.create(f"stages/{stage.key}/stage.json", stage.model_dump_json().encode())
         data = experiment.model_dump_json().encode()
@@ -108,6 +111,22 @@ class Experiments:
             leases.clear_stop(stage.key)
             if self._book.failed(stage.key):
                 self._book.forgive(stage.key)
+
+    def delete(self, experiment: Experiment, leases: Leases) -> None:
+        """Forget an experiment; artifacts stay until they are collected.
+
+        What runs for it and for no other experiment is asked to leave.
+        """
+        keys = {stage.key for stage in experiment.plan.stages}
+        live = set(leases.live(keys))
+        for number in self.ids() if live else []:
+            if number != experiment.id and not self.cancelled(number):
+                live -= {stage.key for stage in self.get(number).plan.stages}
+        for key in live:
+            leases.ask_to_stop(key)
+        # The spec first: the other way round a cancelled experiment would run again for a moment.
+        self._store.delete(f"experiments/{experiment.id}/experiment.json")
+        self._store.delete(f"experiments/{experiment.id}/cancelled")
 
     def watched(self, number: str, experiment: Experiment) -> Watched:
         """The experiment as the reconciler sees it."""

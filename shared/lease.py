@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from redis import Redis
@@ -47,6 +48,19 @@ def rung(key: str) -> str:
 
 def _stop(key: str) -> str:
     return f"lineament:stop:{key}"
+
+
+def _log(key: str) -> str:
+    return f"lineament:log:{key}"
+
+
+@dataclass(frozen=True)
+class LiveLog:
+    """The end of a running attempt's log; `start` is the byte of the whole log it begins at."""
+
+    attempt: str
+    start: int
+    text: str
 
 
 class Leases:
@@ -89,6 +103,15 @@ class Leases:
 
     def _mget(self, names: list[str]) -> list[str | None]:
         return cast("list[str | None]", self._redis.mget(names)) if names else []
+
+    def publish_log(self, key: str, log: LiveLog) -> None:
+        """Show the end of a running attempt's log; it goes when nobody renews it."""
+        self._redis.set(_log(key), json.dumps(asdict(log)), px=5 * self._milliseconds)
+
+    def live_log(self, key: str) -> LiveLog | None:
+        """The end of the log of the attempt that runs now, if one does and has said something."""
+        value = cast("str | None", self._redis.get(_log(key)))
+        return LiveLog(**json.loads(value)) if value else None
 
     def ask_to_stop(self, key: str) -> None:
         """Ask whoever runs the stage to leave; forgotten after a few lease times."""
