@@ -4,32 +4,62 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
-from prometheus_client import CollectorRegistry
-from prometheus_fastapi_instrumentator import Instrumentator
 
+from api.auth import needs_by_method
 from api.backend import open_backend
+from api.middleware import add_middleware
+from api.openapi import DESCRIPTION, TAGS, document, operation_id
 from api.pages import views
-from api.problems import add_problem_handlers
-from api.routes import artifacts, corpora, experiments, health
+from api.problems import PROBLEMS, add_problem_handlers
+from api.routes import (
+    artifacts,
+    corpora,
+    edges,
+    events,
+    experiments,
+    features,
+    health,
+    models,
+    results,
+    stages,
+    sweeps,
+)
 from shared.settings import Settings
 
 STATIC = Path(__file__).parent / "pages" / "static"
+ANYWHERE = PROBLEMS(400, 401, 403, 404, 422, 429, 500, 503)  # what every route may answer
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application over the configured store and Redis."""
+    settings = settings or Settings()
     app = FastAPI(
         title="Lineament",
         version="0.1.0",
         summary="Follow the features inside language models through fine-tuning and merging.",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        generate_unique_id_function=operation_id,
+        redirect_slashes=False,  # a redirect would be an answer that no operation documents
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
-    app.state.backend = open_backend(settings or Settings())
+    app.state.backend = open_backend(settings)
     add_problem_handlers(app)
-    for routes in (experiments, corpora, artifacts, health):
-        app.include_router(routes.router)
-    app.include_router(views.router)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    Instrumentator(registry=CollectorRegistry()).instrument(app).expose(app, tags=["health"])
+    _include_routes(app)
+    document(app)
+    add_middleware(app, settings)
     return app
+
+
+def _include_routes(app: FastAPI) -> None:
+    """Everything but health needs a scope; the routes themselves may ask for more."""
+    scoped = [Depends(needs_by_method)]
+    followed = (models, sweeps, edges, features, results)
+    for routes in (experiments, stages, events, *followed, corpora, artifacts):
+        app.include_router(routes.router, dependencies=scoped, responses=ANYWHERE)
+    app.include_router(views.router, dependencies=scoped)
+    app.include_router(health.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")

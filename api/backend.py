@@ -8,6 +8,8 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from redis import Redis
 
+from api.matches import Edges
+from api.stage_files import StageFiles
 from shared.artifacts import Artifacts
 from shared.attempts import AttemptBook
 from shared.experiments import Experiments
@@ -30,6 +32,8 @@ class Backend:
     book: AttemptBook
     experiments: Experiments
     uploads: UploadStore
+    files: StageFiles
+    edges: Edges
 
 
 def open_backend(settings: Settings) -> Backend:
@@ -45,6 +49,8 @@ def open_backend(settings: Settings) -> Backend:
         book=AttemptBook(store),
         experiments=Experiments(store),
         uploads=UploadStore(store),
+        files=StageFiles(store),
+        edges=Edges(store),
     )
 
 

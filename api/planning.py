@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import BaseModel
 
-from shared.artifacts import Artifacts
+from shared.experiments import Experiments
 from shared.hub import Hub, HubUnreachable, ProvisionalHub
 from shared.plan import Plan, make_plan
+from shared.reconcile import Outline
 from shared.resolve import ResolvedSpec, resolve
 from shared.settings import Settings
 from shared.spec import load_spec
+from shared.survey import Survey
 from shared.upload_store import UploadStore
 
 
@@ -26,6 +30,27 @@ class PlannedStageView(BaseModel):
     done: bool
 
 
+class Amount(BaseModel):
+    """A sum over stages: of all whose estimate is known, and of those among them still to do.
+
+    `unknown` is the number of stages without an estimate.
+    """
+
+    known: float
+    to_do: float
+    unknown: int
+
+
+class PlanTotals(BaseModel):
+    """A plan in numbers: token positions read, floating point operations, bytes of artifacts."""
+
+    stages: int
+    done: int
+    tokens: Amount
+    flops: Amount
+    bytes: Amount
+
+
 class PlanView(BaseModel):
     """What submitting a spec would do.
 
@@ -34,6 +59,7 @@ class PlanView(BaseModel):
 
     name: str
     provisional: bool
+    totals: PlanTotals
     stages: list[PlannedStageView]
 
 
@@ -42,14 +68,38 @@ def resolve_text(text: bytes, uploads: UploadStore) -> ResolvedSpec:
     return resolve(load_spec(text), uploads.find, Hub(), uploads.read_small)
 
 
-def view_plan(plan: Plan, artifacts: Artifacts) -> PlanView:
+def _amount(estimates: Iterable[tuple[float | None, bool]]) -> Amount:
+    """The sums over (estimate, done) of each stage."""
+    pairs = list(estimates)
+    known = [(value, done) for value, done in pairs if value is not None]
+    return Amount(
+        known=sum(value for value, _ in known),
+        to_do=sum(value for value, done in known if not done),
+        unknown=len(pairs) - len(known),
+    )
+
+
+def _totals(stages: list[PlannedStageView]) -> PlanTotals:
+    return PlanTotals(
+        stages=len(stages),
+        done=sum(stage.done for stage in stages),
+        tokens=_amount((stage.tokens, stage.done) for stage in stages),
+        flops=_amount((stage.flops, stage.done) for stage in stages),
+        bytes=_amount((stage.bytes, stage.done) for stage in stages),
+    )
+
+
+def view_plan(plan: Plan, survey: Survey) -> PlanView:
     """A plan as it is shown, with what exists already."""
     fields = {"key", "kind", "title", "inputs", "tokens", "flops", "bytes"}
+    done, _ = survey.look([Outline.of(plan)])
     stages = [
-        PlannedStageView(**stage.model_dump(include=fields), done=artifacts.exists(stage.key))
+        PlannedStageView(**stage.model_dump(include=fields), done=stage.key in done)
         for stage in plan.stages
     ]
-    return PlanView(name=plan.name, provisional=plan.provisional, stages=stages)
+    return PlanView(
+        name=plan.name, provisional=plan.provisional, totals=_totals(stages), stages=stages
+    )
 
 
 def plan_locally(text: bytes, settings: Settings) -> PlanView:
@@ -61,4 +111,4 @@ def plan_locally(text: bytes, settings: Settings) -> PlanView:
     except HubUnreachable:
         spec = load_spec(text)
         resolved = resolve(spec, uploads.find, ProvisionalHub(), uploads.read_small)
-    return view_plan(make_plan(resolved), Artifacts(store))
+    return view_plan(make_plan(resolved), Experiments(store).survey)

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import traceback
 import uuid
+from collections.abc import Iterable
+from http import HTTPMethod, HTTPStatus
 from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi_problem import handler
-from fastapi_problem.error import NotFoundProblem, Problem, UnprocessableProblem
+from fastapi_problem.error import NotFoundProblem, Problem, StatusProblem, UnprocessableProblem
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.routing import Match, Mount
 
+from api.auth import CHALLENGES
 from shared.errors import SpecError
+from shared.hub import HubUnreachable
 from shared.readers import UploadError
-from shared.store import NotFoundError
+from shared.store import NotFoundError, StoreError
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = 5  # seconds
 
 log = structlog.get_logger()
 
@@ -32,25 +43,83 @@ class SpecProblem(UnprocessableProblem):
     title = "The input cannot be used."
 
 
+class AwayProblem(StatusProblem):
+    """Something that this server needs does not answer."""
+
+    title = "Try again in a moment."
+    status = 503
+
+    def __init__(self, detail: str, **extras: Any) -> None:
+        super().__init__(detail=detail, headers={"Retry-After": str(RETRY_AFTER)}, **extras)
+
+
+def PROBLEMS(*codes: int) -> dict[int | str, dict[str, Any]]:  # noqa: N802
+    """The `responses` of routes that may answer with these problems, for the OpenAPI document."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        code: {"description": HTTPStatus(code).phrase, "content": content} for code in sorted(codes)
+    }
+
+
+def _fields(pairs: Iterable[tuple[str, str]]) -> SpecProblem:
+    """A problem per field, as the sentences of `detail` and again in `errors`.
+
+    What a user sent may hold half a surrogate pair, which no answer can carry.
+    """
+    clean = [tuple(text.encode(errors="replace").decode() for text in pair) for pair in pairs]
+    return SpecProblem(
+        detail="\n".join(f"{field}: {message}" for field, message in clean),
+        errors=[{"field": field, "message": message} for field, message in clean],
+    )
+
+
 def _spec_error(_eh: Any, _request: Request, error: Exception) -> Problem:
     assert isinstance(error, SpecError)
-    problems = [{"field": one.path, "message": one.message} for one in error.errors]
-    return SpecProblem(detail=str(error), errors=problems)
+    if isinstance(error, HubUnreachable):
+        return AwayProblem(detail=str(error))
+    return _fields((one.path, one.message) for one in error.errors)
 
 
 def _upload_error(_eh: Any, request: Request, error: Exception) -> Problem:
-    field = request.path_params.get("name", "upload")
-    return SpecProblem(detail=str(error), errors=[{"field": field, "message": str(error)}])
+    problem = _fields([(request.path_params.get("name", "upload"), str(error))])
+    problem.detail = str(error).encode(errors="replace").decode()  # it names the upload itself
+    return problem
 
 
 def _request_error(_eh: Any, _request: Request, error: Exception) -> Problem:
     assert isinstance(error, RequestValidationError)
-    problems = [
-        {"field": ".".join(str(part) for part in one["loc"]), "message": one["msg"]}
-        for one in error.errors()
-    ]
-    detail = "\n".join(f"{one['field']}: {one['message']}" for one in problems)
-    return SpecProblem(detail=detail, errors=problems)
+    return _fields(
+        (".".join(str(part) for part in one["loc"]), one["msg"]) for one in error.errors()
+    )
+
+
+def _http_error(_eh: Any, request: Request, error: Exception) -> Problem:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    headers, detail = dict(error.headers or {}), str(error.detail)
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request))
+        detail = f"{request.url.path} knows {headers['Allow']}"
+    elif status == HTTPStatus.NOT_FOUND and detail == status.phrase:
+        return UnknownProblem(detail=f"there is nothing at {request.url.path}")
+    kind = f"http-{status.phrase.lower().replace(' ', '-')}"
+    return Problem(f"{status.phrase}.", kind, detail, status=status, headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Every method that some route of the path answers.
+
+    The routers' own Allow names the methods of the first such route only.
+    """
+    root = request.scope.get("app_root_path", request.scope.get("root_path", ""))  # not a mount's
+    allowed = []
+    for method in HTTPMethod:
+        scope = {**request.scope, "method": method.value, "root_path": root}
+        found = [route for route in request.app.routes if route.matches(scope)[0] is Match.FULL]
+        reads = method in (HTTPMethod.GET, HTTPMethod.HEAD)
+        if any(reads or not isinstance(route, Mount) for route in found):  # mounted: static files
+            allowed.append(method.value)
+    return allowed
 
 
 def _not_found(_eh: Any, _request: Request, error: Exception) -> Problem:
@@ -59,33 +128,53 @@ def _not_found(_eh: Any, _request: Request, error: Exception) -> Problem:
 
 def _redis_error(_eh: Any, _request: Request, error: Exception) -> Problem:
     log.warning("Redis did not answer", error=str(error))
-    return Problem(
-        title="The queue does not answer.",
-        detail="try again in a moment",
-        status=503,
-        headers={"Retry-After": "5"},
-    )
+    return AwayProblem(detail="the queue does not answer")
+
+
+def _store_error(_eh: Any, _request: Request, error: Exception) -> Problem:
+    log.warning("the store did not answer", error=str(error))
+    return AwayProblem(detail="the object store does not answer")
+
+
+def _gone(_eh: Any, _request: Request, _error: Exception) -> Problem:
+    return Problem("Bad request.", detail="the body ended too early", status=400)
 
 
 def _unexpected(_eh: Any, request: Request, error: Exception) -> Problem:
     number = uuid.uuid4().hex[:12]
-    log.error("request failed", id=number, path=request.url.path, exc_info=error)
-    return Problem(title="Something went wrong.", detail=f"the log has it as {number}", status=500)
+    # The trace as text: a pretty one shows local variables, and the request's headers with them.
+    trace = "".join(traceback.format_exception(error))
+    log.error("request failed", id=number, path=request.url.path, exception=trace)
+    return Problem(
+        "Something went wrong.", detail=f"the log has it as {number}", status=500, id=number
+    )
+
+
+_HANDLERS: dict[type[Exception], Any] = {  # the first that fits is taken: Exception comes last
+    HTTPException: _http_error,
+    RequestValidationError: _request_error,
+    SpecError: _spec_error,
+    UploadError: _upload_error,
+    NotFoundError: _not_found,
+    StoreError: _store_error,
+    RedisError: _redis_error,
+    ClientDisconnect: _gone,
+    Problem: lambda _eh, _request, problem: problem,
+    Exception: _unexpected,
+}
+_exceptions = handler.ExceptionHandler(handlers=_HANDLERS)
+
+
+def answer(request: Request, error: Exception) -> Response:
+    """The problem document that stands for an error."""
+    response: Response = _exceptions(request, error)
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        for challenge in CHALLENGES:
+            response.headers.append("WWW-Authenticate", challenge)
+    return response
 
 
 def add_problem_handlers(app: FastAPI) -> None:
     """Make every error of the application a problem document."""
-    handler.add_exception_handler(
-        app,
-        handler.new_exception_handler(
-            handlers={  # the first that fits is taken, so Exception comes last
-                HTTPException: handler.http_exception_handler_,
-                RequestValidationError: _request_error,
-                SpecError: _spec_error,
-                UploadError: _upload_error,
-                NotFoundError: _not_found,
-                RedisError: _redis_error,
-                Exception: _unexpected,
-            },
-        ),
-    )
+    for kind in _HANDLERS:
+        app.add_exception_handler(kind, answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -43,6 +44,54 @@ def plan_table(plan: dict[str, Any]) -> Table:
             _count(stage["flops"]),
         )
     return table
+
+
+def experiments_table(experiments: list[dict[str, Any]]) -> Table:
+    """Experiments, a line each."""
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("experiment", no_wrap=True)
+    table.add_column("state")
+    table.add_column("stages", justify="right")
+    table.add_column("submitted", no_wrap=True)
+    table.add_column("owner")
+    for one in experiments:
+        done = f"{one['counts']['done']} of {one['stages']}"
+        submitted = f"{one['submitted'][:19].replace('T', ' ')} UTC"
+        table.add_row(one["id"], one["state"], done, submitted, one["owner"])
+    return table
+
+
+def stages_table(experiment: dict[str, Any], stages: list[dict[str, Any]]) -> Table:
+    """An experiment, a line per stage: how long it took, how far it is, or why it failed."""
+    done = f"{experiment['counts']['done']} of {experiment['stages']} stages done"
+    table = Table(title=f"{experiment['id']}: {experiment['state']}, {done}", box=SIMPLE_HEAD)
+    table.add_column("stage", min_width=20)
+    table.add_column("kind")
+    table.add_column("key", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("seconds", justify="right")
+    table.add_column("")
+    for one in stages:
+        seconds = "" if one["seconds"] is None else f"{one['seconds']:.1f}"
+        about = escape(one["reason"] or _how_far(one["progress"]))
+        table.add_row(one["title"], one["kind"], one["key"][:8], one["state"], seconds, about)
+    return table
+
+
+def _how_far(progress: dict[str, Any] | None) -> str:
+    if not progress or not progress.get("total"):
+        return ""
+    return f"{progress['done']} of {progress['total']} {progress.get('unit', '')}".strip()
+
+
+def plan_totals(totals: dict[str, Any]) -> str:
+    """A plan in a line: what is there, and what the rest will cost as far as that is known."""
+    parts = [f"{totals['done']} of {totals['stages']} stages exist"]
+    for name, unit in (("tokens", "tokens"), ("flops", "FLOPs"), ("bytes", "bytes")):
+        amount = totals[name]
+        unknown = f" ({amount['unknown']} stages unknown)" if amount["unknown"] else ""
+        parts.append(f"{_count(amount['to_do'])} {unit} to go{unknown}")
+    return "; ".join(parts)
 
 
 def _ranges(numbers: list[int]) -> str:

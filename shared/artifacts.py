@@ -6,8 +6,11 @@ there is none, names the attempt whose files count. What loses the race is never
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import shutil
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,11 @@ class StoredFile(BaseModel):
 
     bytes: int
     sha256: str
+
+    @staticmethod
+    def of(path: Path) -> StoredFile:
+        """The description of a local file."""
+        return StoredFile(bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
 class Manifest(BaseModel):
@@ -69,6 +77,32 @@ def files_prefix(key: str, attempt: str) -> str:
     return f"stages/{key}/files/{attempt}"
 
 
+class Delivery:
+    """Moves the files of a directory into the store, under a prefix; after a failure it goes on
+    with those that are left. `files` describes all of them.
+    """
+
+    def __init__(self, store: Store, directory: Path, prefix: str) -> None:
+        self.prefix = prefix
+        self._store = store
+        self._directory = directory
+        paths = sorted(path for path in directory.rglob("*") if path.is_file())
+        names = [path.relative_to(directory).as_posix() for path in paths]
+        with ThreadPoolExecutor(PARALLEL_FILES) as pool:
+            self.files = dict(zip(names, pool.map(StoredFile.of, paths), strict=True))
+        self._left = set(names)
+
+    def deliver(self) -> None:
+        """Store what is not stored yet; StoreError when the store would not take it."""
+
+        def move(name: str) -> None:
+            self._store.put_file(f"{self.prefix}/{name}", self._directory / name)
+            self._left.discard(name)
+
+        with ThreadPoolExecutor(PARALLEL_FILES) as pool:
+            list(pool.map(move, sorted(self._left)))
+
+
 class Artifacts:
     """Reading and committing artifacts."""
 
@@ -86,24 +120,21 @@ class Artifacts:
         except NotFoundError:
             return None
 
-    def upload(self, key: str, attempt: str, directory: Path) -> dict[str, StoredFile]:
-        """Move the files of a finished attempt into the store."""
-        paths = sorted(path for path in directory.rglob("*") if path.is_file())
-
-        def move(path: Path) -> tuple[str, StoredFile]:
-            name = path.relative_to(directory).as_posix()
-            stored = StoredFile(bytes=path.stat().st_size, sha256=sha256_of(path))
-            self._store.put_file(f"{files_prefix(key, attempt)}/{name}", path)
-            return name, stored
-
-        with ThreadPoolExecutor(PARALLEL_FILES) as pool:
-            return dict(pool.map(move, paths))
+    def delivery(self, key: str, attempt: str, directory: Path) -> Delivery:
+        """The files of a finished attempt, to be delivered before the manifest is committed."""
+        return Delivery(self._store, directory, files_prefix(key, attempt))
 
     def commit(self, manifest: Manifest) -> bool:
-        """Make the artifact exist; False when another attempt already did."""
-        return self._store.create(
-            f"stages/{manifest.key}/manifest.json", manifest.model_dump_json(indent=1).encode()
-        )
+        """Make the artifact exist; False when another attempt already did.
+
+        May be called again after a StoreError: that this attempt's own manifest is there then,
+        because only the answer was lost, is success.
+        """
+        name = f"stages/{manifest.key}/manifest.json"
+        if self._store.create(name, manifest.model_dump_json(indent=1).encode()):
+            return True
+        found = self.manifest(manifest.key)
+        return found is not None and found.attempt == manifest.attempt
 
     def object_name(self, manifest: Manifest, file: str) -> str:
         """The object that holds a file of an artifact; KeyError if it has no such file."""
@@ -127,9 +158,9 @@ class Artifacts:
 
     def _copy(self, manifest: Manifest, prefix: str, target: Path) -> Path:
         if target.exists():
+            os.utime(target)  # what was used last is thrown away last
             return target
-        part = target.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
+        part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
 
         def fetch(name: str) -> None:
             path = part / name
@@ -138,7 +169,22 @@ class Artifacts:
             if sha256_of(path) != manifest.files[name].sha256:
                 raise OSError(f"{manifest.key}/{name} does not have the content it was stored with")
 
-        with ThreadPoolExecutor(PARALLEL_FILES) as pool:
-            list(pool.map(fetch, manifest.files))
-        part.rename(target)
+        try:
+            with ThreadPoolExecutor(PARALLEL_FILES) as pool:
+                list(pool.map(fetch, manifest.files))
+            with contextlib.suppress(OSError):  # another worker of this machine was first
+                part.rename(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
         return target
+
+
+def shrink(cache: Path, limit: int) -> None:
+    """Throw away copies of artifacts, those used longest ago first, beyond `limit` bytes."""
+    with contextlib.suppress(FileNotFoundError):
+        found = sorted(cache.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+        size = 0
+        for path in found:
+            size += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+            if size > limit:
+                shutil.rmtree(path, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -9,7 +10,11 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.store import NotFoundError, Store
 
-Ending = Literal["committed", "duplicate", "left", "lost", "crashed", "failed"]
+# committed: its artifact counts; duplicate: another attempt was first; left: asked to stop; lost:
+# another worker took the lease; hindered: the store or the disk would not take it; crashed; failed:
+# trying again cannot help.
+Ending = Literal["committed", "duplicate", "left", "lost", "hindered", "crashed", "failed"]
+BLAMELESS = ("committed", "duplicate", "left", "hindered")
 
 
 def now() -> str:
@@ -67,24 +72,26 @@ class AttemptBook:
         ]
         return sorted(found, key=lambda attempt: attempt.started)
 
-    def fruitless(self, key: str) -> int:
-        """How many attempts in a row ended badly without a new checkpoint.
+    def fruitless(self, key: str, step: int) -> int:
+        """How many attempts ended badly without getting beyond `step`, the newest checkpoint.
 
-        One that was asked to leave does not count; the count starts anew after a retry.
+        Attempts that were asked to leave or were hindered do not count, nor those before a retry.
+        Clocks of workers differ, so this asks for no order in time.
         """
-        count = 0
-        retried = self._retried(key)
-        for attempt in reversed(self.attempts(key)):
-            if attempt.made_progress() or attempt.started < retried:
-                break
-            count += attempt.ending not in ("left", "duplicate", "committed")
-        return count
+        forgiven = self._forgiven(key)
+        return sum(
+            attempt.from_step >= step
+            and not attempt.made_progress()
+            and attempt.ending not in BLAMELESS
+            and attempt.attempt not in forgiven
+            for attempt in self.attempts(key)
+        )
 
-    def _retried(self, key: str) -> str:
+    def _forgiven(self, key: str) -> set[str]:
         try:
-            return self._store.get(f"stages/{key}/retried").decode()
+            return set(json.loads(self._store.get(f"stages/{key}/retried")))
         except NotFoundError:
-            return ""
+            return set()
 
     def fail(self, failure: Failure) -> None:
         """Record that the stage failed for good."""
@@ -103,8 +110,9 @@ class AttemptBook:
         return self._store.stat(f"stages/{key}/failure.json") is not None
 
     def forgive(self, key: str) -> None:
-        """Let a failed stage be tried again."""
-        self._store.put(f"stages/{key}/retried", now().encode())
+        """Let a failed stage be tried again: what was tried so far no longer counts."""
+        tried = [attempt.attempt for attempt in self.attempts(key)]
+        self._store.put(f"stages/{key}/retried", json.dumps(tried).encode())
         self._store.delete(f"stages/{key}/failure.json")
 
     def keep_log(self, key: str, attempt: str, log: bytes) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.artifacts import StoredFile, sha256_of
+from shared.artifacts import Delivery, StoredFile, sha256_of
+from shared.failpoints import reached
 from shared.store import NotFoundError, Store
 
 
@@ -34,20 +35,22 @@ class Checkpoints:
             return None
         return Checkpoint.model_validate_json(data)
 
-    def save(self, key: str, attempt: str, step: int, directory: Path) -> None:
-        """Move a whole checkpoint directory into the store and point to it."""
+    def save(self, key: str, step: int, files: Delivery) -> None:
+        """Deliver a whole checkpoint and point to it; the older one goes.
+
+        After a StoreError the older checkpoint is still in force, and save may be called again.
+        """
         before = self.newest(key)
-        prefix = f"stages/{key}/checkpoints/{attempt}-{step}"
-        files = {}
-        for path in sorted(directory.rglob("*")):
-            if path.is_file():
-                name = path.relative_to(directory).as_posix()
-                files[name] = StoredFile(bytes=path.stat().st_size, sha256=sha256_of(path))
-                self._store.put_file(f"{prefix}/{name}", path)
-        checkpoint = Checkpoint(step=step, prefix=prefix, files=files)
+        files.deliver()
+        reached("before-checkpoint-pointer")
+        checkpoint = Checkpoint(step=step, prefix=files.prefix, files=files.files)
         self._store.put(f"stages/{key}/checkpoint.json", checkpoint.model_dump_json().encode())
-        if before is not None and before.prefix != prefix:
+        if before is not None and before.prefix != files.prefix:
             self._delete_files(before)
+
+    def delivery(self, key: str, attempt: str, step: int, directory: Path) -> Delivery:
+        """What `save` takes, for a checkpoint in a local directory."""
+        return Delivery(self._store, directory, f"stages/{key}/checkpoints/{attempt}-{step}")
 
     def fetch(self, checkpoint: Checkpoint, directory: Path) -> Path:
         """Copy a checkpoint's files to a local directory; OSError if one is damaged."""

@@ -6,6 +6,7 @@ assignment.json, inputs by path, output/, scratch/, checkpoints/ and events.json
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import traceback
@@ -15,9 +16,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from shared.stage import DONE, FAILED_FOR_GOOD, LEFT, Input, Leave, Stage, StageError
+from shared.stage import DONE, FAILED_FOR_GOOD, HINDERED, LEFT, Input, Leave, Stage, StageError
 
 CRASHED = 1
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# safetensors wraps the operating system's error and keeps only its words.
+NO_SPACE_WORDS = tuple(f"os error {number}" for number in NO_SPACE)
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -84,6 +88,9 @@ def _run(stage: Stage, package: str, service: str) -> int:
     except Leave:
         return LEFT
     except Exception as error:
+        if no_space(error):
+            stage.emit("hindered", reason=f"no space left on the worker ({error})")
+            return HINDERED
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         if isinstance(error, MemoryError) or any(word in str(error) for word in OUT_OF_MEMORY):
@@ -93,6 +100,12 @@ def _run(stage: Stage, package: str, service: str) -> int:
         return CRASHED
     stage.emit("results", results=results, libraries=_libraries(), hardware=_hardware())
     return DONE
+
+
+def no_space(error: BaseException) -> bool:
+    """True when the error says that a disk is full."""
+    number = error.errno if isinstance(error, OSError) else None
+    return number in NO_SPACE or any(words in str(error) for words in NO_SPACE_WORDS)
 
 
 def _libraries() -> dict[str, str]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import threading
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -19,13 +21,19 @@ from shared.lease import Leases
 from shared.plan import Plan
 from shared.reconcile import (
     ExperimentState,
+    Outline,
     StageState,
-    Watched,
     World,
     experiment_state,
     stage_states,
 )
 from shared.store import NotFoundError, Store
+from shared.survey import Survey
+
+FRESH = 0.5  # seconds for which readers believe that a stage has not ended
+KEPT_EXPERIMENTS = 32  # with their plans, of about half a megabyte each
+KEPT_CARDS = 20_000
+KEPT_MANIFESTS = 2_000
 
 
 class Experiment(BaseModel):
@@ -39,6 +47,48 @@ class Experiment(BaseModel):
     submitted: str
     spec: dict[str, Any]
     plan: Plan
+
+    @cached_property
+    def outline(self) -> Outline:
+        """The order of its stages."""
+        return Outline.of(self.plan)
+
+
+@dataclass(frozen=True)
+class Card:
+    """An experiment without spec and parameters: what lists and the reconciler need of it.
+
+    `report` is the key of the stage that writes the report.
+    """
+
+    id: str
+    name: str
+    owner: str
+    submitted: str
+    outline: Outline
+    report: str | None
+
+    @staticmethod
+    def of(experiment: Experiment) -> Card:
+        """The card of an experiment."""
+        stages = experiment.plan.stages
+        return Card(
+            id=experiment.id,
+            name=experiment.name,
+            owner=experiment.owner,
+            submitted=experiment.submitted,
+            outline=experiment.outline,
+            report=next((stage.key for stage in stages if stage.kind == "report"), None),
+        )
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An experiment that the store has. Submitting it again after a deletion changes `modified`."""
+
+    id: str
+    modified: float
+    cancelled: bool
 
 
 @dataclass(frozen=True)
@@ -57,14 +107,18 @@ def experiment_id(name: str, spec: dict[str, Any]) -> str:
 
 
 class Experiments:
-    """Reading and changing experiments."""
+    """Reading and changing experiments. What never changes is kept, as far as it is small."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, fresh: float = FRESH) -> None:
         self._store = store
         self._artifacts = Artifacts(store)
         self._book = AttemptBook(store)
-        self._done: set[str] = set()  # manifests never go while a process watches them
-        self._manifests: dict[str, Manifest] = {}
+        self.survey = Survey(store, fresh)
+        self._lock = threading.Lock()
+        self._live: set[str] = set()  # leased when last seen
+        self._kept = lru_cache(KEPT_EXPERIMENTS)(self._read)
+        self._cards = lru_cache(KEPT_CARDS)(self._read_card)
+        self._manifests = lru_cache(KEPT_MANIFESTS)(self._read_manifest)
 
     def submit(self, name: str, spec: dict[str, Any], plan: Plan, owner: str = "") -> Experiment:
         """Store an experiment, its stages first; submitting it again returns the one that is."""
@@ -72,29 +126,61 @@ class Experiments:
         experiment = Experiment(
             id=number, name=name, owner=owner, submitted=now(), spec=spec, plan=plan
         )
-        for stage in plan.stages:
-            self._store.create(f"stages/{stage.key}/stage.json", stage.model_dump_json().encode())
+        self._describe(plan)
         data = experiment.model_dump_json().encode()
         if not self._store.create(f"experiments/{number}/experiment.json", data):
             return self.get(number)
         return experiment
 
+    def describe(self, number: str) -> None:
+        """Store again what the stages of an experiment are, where that is not stored."""
+        self._describe(self.get(number).plan)
+
+    def _describe(self, plan: Plan) -> None:
+        for stage in plan.stages:
+            self._store.create(f"stages/{stage.key}/stage.json", stage.model_dump_json().encode())
+
     def get(self, number: str) -> Experiment:
         """The experiment of that id; NotFoundError if there is none."""
+        return self._kept(number, self._modified(number))
+
+    def card(self, number: str, modified: float | None = None) -> Card:
+        """The short form of an experiment; NotFoundError if there is none.
+
+        `modified` saves a look-up where a listing gave it.
+        """
+        return self._cards(number, self._modified(number) if modified is None else modified)
+
+    def _modified(self, number: str) -> float:
         try:
-            data = self._store.get(f"experiments/{number}/experiment.json")
+            info = self._store.stat(f"experiments/{number}/experiment.json")
         except ValueError:
-            raise NotFoundError(number) from None
+            info = None
+        if info is None:
+            raise NotFoundError(number)
+        return info.modified
+
+    def _read(self, number: str, _modified: float) -> Experiment:
+        data = self._store.get(f"experiments/{number}/experiment.json")
         return Experiment.model_validate_json(data)
+
+    def _read_card(self, number: str, modified: float) -> Card:
+        return Card.of(self._read(number, modified))
+
+    def listed(self) -> list[Listed]:
+        """All experiments, oldest first."""
+        infos = {info.name: info.modified for info in self._store.list("experiments/")}
+        found = [
+            Listed(number, modified, f"experiments/{number}/cancelled" in infos)
+            for name, modified in infos.items()
+            for _, number, file in [name.split("/")]
+            if file == "experiment.json"
+        ]
+        return sorted(found, key=lambda one: (one.modified, one.id))
 
     def ids(self) -> list[str]:
         """Ids of all experiments, newest first."""
-        found = [
-            (info.modified, info.name.split("/")[1])
-            for info in self._store.list("experiments/")
-            if info.name.endswith("/experiment.json")
-        ]
-        return [number for _, number in sorted(found, reverse=True)]
+        return [one.id for one in reversed(self.listed())]
 
     def cancelled(self, number: str) -> bool:
         """True when somebody cancelled the experiment and nobody took it up again."""
@@ -107,56 +193,71 @@ class Experiments:
     def retry(self, experiment: Experiment, leases: Leases) -> None:
         """Take it up again: not cancelled, and its failed stages are tried once more."""
         self._store.delete(f"experiments/{experiment.id}/cancelled")
-        for stage in experiment.plan.stages:
-            leases.clear_stop(stage.key)
-            if self._book.failed(stage.key):
-                self._book.forgive(stage.key)
+        done, failed = self.survey.look([experiment.outline])
+        for key in experiment.outline.keys - done:
+            leases.clear_stop(key)
+        for key in failed:
+            self._book.forgive(key)
+        self.survey.hint(failed)
 
     def delete(self, experiment: Experiment, leases: Leases) -> None:
         """Forget an experiment; artifacts stay until they are collected.
 
         What runs for it and for no other experiment is asked to leave.
         """
-        keys = {stage.key for stage in experiment.plan.stages}
-        live = set(leases.live(keys))
-        for number in self.ids() if live else []:
-            if number != experiment.id and not self.cancelled(number):
-                live -= {stage.key for stage in self.get(number).plan.stages}
+        live = set(leases.live(experiment.outline.keys))
+        for one in self.listed() if live else []:
+            if one.id != experiment.id and not one.cancelled:
+                live -= self.card(one.id, one.modified).outline.keys
         for key in live:
             leases.ask_to_stop(key)
         # The spec first: the other way round a cancelled experiment would run again for a moment.
         self._store.delete(f"experiments/{experiment.id}/experiment.json")
         self._store.delete(f"experiments/{experiment.id}/cancelled")
 
-    def watched(self, number: str, experiment: Experiment) -> Watched:
-        """The experiment as the reconciler sees it."""
-        return Watched(experiment.plan, self.cancelled(number))
-
     def manifest(self, key: str) -> Manifest:
-        """The manifest of a stage that is done; kept, since manifests never change."""
-        if key not in self._manifests:
-            manifest = self._artifacts.manifest(key)
-            if manifest is None:
-                raise NotFoundError(key)
-            self._manifests[key] = manifest
-        return self._manifests[key]
-
-    def world(self, keys: Iterable[str], leases: Leases) -> World:
-        """What exists of these stages. Leases are read first: a stage that ends in between is
-        seen as done, never as waiting.
+        """The manifest of a stage that is done, NotFoundError if it is not. Manifests never
+        change, so they are kept.
         """
-        wanted = list(dict.fromkeys(keys))
-        live = leases.live(wanted)
-        self._done |= {
-            key for key in wanted if key not in self._done and self._artifacts.exists(key)
-        }
-        done = self._done.intersection(wanted)
-        failed = {key for key in wanted if key not in done and self._book.failed(key)}
-        return World(done=done, failed=failed, live=live.keys() - done)
+        return self._manifests(key)
 
-    def standing(self, experiment: Experiment, leases: Leases) -> Standing:
+    def _read_manifest(self, key: str) -> Manifest:
+        manifest = self._artifacts.manifest(key)
+        if manifest is None:
+            raise NotFoundError(key)
+        return manifest
+
+    def world(self, outlines: Sequence[Outline], leases: Leases) -> World:
+        """What exists of these plans' stages. Leases are read before the store: a stage that ends
+        in between is seen as done, never as waiting.
+        """
+        front = _front(outlines, self.survey.known)
+        live = leases.live(front)
+        with self._lock:
+            ended = {key for key in self._live if key not in live} & front
+            self._live = (self._live - front) | live.keys()
+        self.survey.hint(ended)
+        done, failed = self.survey.look(outlines)
+        live |= leases.live(_front(outlines, done) - front)  # what became ready in the meantime
+        return World(done=done, failed=failed, live=live.keys() - done - failed)
+
+    def standing(self, experiment: Experiment | Card, leases: Leases) -> Standing:
         """State of the experiment and of every stage, with the progress of those that run."""
-        keys = [stage.key for stage in experiment.plan.stages]
-        world = self.world(keys, leases)
-        states = stage_states(experiment.plan, world, self.cancelled(experiment.id))
+        world = self.world([experiment.outline], leases)
+        states = stage_states(experiment.outline, world, self.cancelled(experiment.id))
         return Standing(experiment_state(states), states, leases.progress(world.live))
+
+    def standings(self, cards: Sequence[Listed], leases: Leases) -> list[Standing]:
+        """Where several experiments stand, without the progress of their stages."""
+        outlines = [self.card(one.id, one.modified).outline for one in cards]
+        world = self.world(outlines, leases)
+        found = []
+        for one, outline in zip(cards, outlines, strict=True):
+            states = stage_states(outline, world, one.cancelled)
+            found.append(Standing(experiment_state(states), states, {}))
+        return found
+
+
+def _front(outlines: Sequence[Outline], done: Collection[str]) -> set[str]:
+    """Keys of the stages that could run now: nothing else can hold a lease."""
+    return {node.key for one in outlines for node in one.frontier(done)}

@@ -1,8 +1,9 @@
 """Named moments at which the fault suite can make a process die, stop or fail.
 
 Nothing happens unless LINEAMENT_FAILPOINTS names a directory and that directory holds a file with
-the name of the point. The first process that gets there takes the file away and does what it says:
-"kill", "stop" (SIGSTOP, until somebody sends SIGCONT), "sleep SECONDS" or "full" (no space left).
+the name of the point. The first process that gets there takes it (the file is renamed to
+POINT.PID) and does what it says: "kill", "stop" (SIGSTOP, until somebody sends SIGCONT), "sleep
+SECONDS" or "full" (no space left).
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ def reached(point: str) -> None:
     except OSError:
         return
     action, _, argument = taken.read_text().strip().partition(" ")
-    taken.rename(Path(directory) / f"{point}.taken")
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif action == "stop":

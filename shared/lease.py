@@ -14,6 +14,7 @@ from typing import Any, cast
 from redis import Redis
 
 BELL = "lineament:bell"  # a list: whoever changes something worth a look pushes here
+HINTS = 1000  # kept in the bell; a hint that is lost costs a little time
 
 # Renew the lease, or take it back when it vanished (Redis was flushed) and nobody else has it.
 _RENEW = """
@@ -44,6 +45,10 @@ def _progress(key: str) -> str:
 def rung(key: str) -> str:
     """Redis key that remembers for a while that a stage's doorbell was rung."""
     return f"lineament:rung:{key}"
+
+
+def _hindered(key: str) -> str:
+    return f"lineament:hindered:{key}"
 
 
 def _stop(key: str) -> str:
@@ -77,6 +82,7 @@ class Leases:
         taken = bool(self._redis.set(_lease(key), attempt, nx=True, px=self._milliseconds))
         if taken:
             self._redis.delete(rung(key))  # answered: it may be rung again as soon as this ends
+            self.ring(f"stage:{key}")  # there is room in the queue
         return taken
 
     def renew(self, key: str, attempt: str, progress: dict[str, Any]) -> bool:
@@ -87,7 +93,7 @@ class Leases:
     def release(self, key: str, attempt: str) -> None:
         """Give the lease back, if it is still ours, and ring the bell."""
         self._release_script(keys=[_lease(key), _progress(key)], args=[attempt])
-        self.ring()
+        self.ring(f"stage:{key}")
 
     def live(self, keys: Iterable[str]) -> dict[str, str]:
         """Of these stages, those with a live lease, and the attempt that holds it."""
@@ -125,12 +131,36 @@ class Leases:
         """Forget a request to stop (the experiment was taken up again)."""
         self._redis.delete(_stop(key))
 
-    def ring(self) -> None:
-        """Wake the reconciler."""
-        self._redis.lpush(BELL, "1")
-        self._redis.ltrim(BELL, 0, 9)
+    def told(self, keys: Iterable[str]) -> set[str]:
+        """Of these stages, those whose doorbell was rung a moment ago or that are put off."""
+        names = list(keys)
+        values = self._mget([rung(key) for key in names])
+        return {key for key, value in zip(names, values, strict=True) if value}
 
-    def wait_for_bell(self, seconds: float) -> None:
-        """Sleep until the bell rings, `seconds` at most."""
-        self._redis.brpop([BELL], timeout=seconds)
-        self._redis.delete(BELL)
+    def put_off(self, key: str, most: float) -> float:
+        """Let nobody ring for a stage for a while, longer each time in an hour; `most` seconds at
+        most. Returns the seconds.
+        """
+        times = self._redis.incr(_hindered(key))
+        self._redis.expire(_hindered(key), 3600)
+        seconds = min(most, 2.0 ** min(times, 30))
+        self._redis.set(rung(key), "later", px=int(seconds * 1000))
+        return seconds
+
+    def ring(self, hint: str = "experiments") -> None:
+        """Wake the reconciler, and say what to look at: see shared.reconciler."""
+        with self._redis.pipeline() as pipe:
+            pipe.lpush(BELL, hint)
+            pipe.ltrim(BELL, 0, HINTS - 1)
+            pipe.execute()
+
+    def wait_for_bell(self, seconds: float) -> list[str]:
+        """Sleep until the bell rings, `seconds` at most; the hints that were given."""
+        first = cast("tuple[str, str] | None", self._redis.brpop([BELL], timeout=seconds))
+        if first is None:
+            return []
+        with self._redis.pipeline() as pipe:
+            pipe.lrange(BELL, 0, -1)
+            pipe.delete(BELL)
+            more = cast("list[str]", pipe.execute()[0])
+        return [first[1], *more]

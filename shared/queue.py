@@ -6,15 +6,20 @@ rings again, and the supervisor does nothing for a stage that is done or leased.
 
 from __future__ import annotations
 
+import json
+import logging
 import mmap
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init, worker_shutting_down
+from celery.signals import setup_logging, worker_process_init, worker_shutting_down
+from kombu import Exchange, Queue
 from redis import Redis
 
 from shared.lease import Leases
+from shared.logs import configure_logging
 from shared.metrics import WorkerMetrics
 from shared.settings import Settings
 from shared.spawner import Spawner, die_with_parent
@@ -48,13 +53,18 @@ def make_app(settings: Settings) -> Celery:
         accept_content=["json"],
         task_serializer="json",
         task_ignore_result=True,
-        task_create_missing_queues=True,
-        task_default_queue="trainer",
+        task_default_queue=SERVICES[0],
+        # The nameless exchange delivers by queue name alone. Any other keeps its bindings in Redis
+        # and drops messages without a word once those were flushed.
+        task_queues=[
+            Queue(name, Exchange("", type="direct"), routing_key=name) for name in SERVICES
+        ],
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         worker_concurrency=1,
         worker_pool="prefork",
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
@@ -105,7 +115,28 @@ def run_stage(key: str) -> None:
 
 def ring(celery: Celery, service: str, key: str) -> None:
     """Send the doorbell for a stage to its service's queue."""
-    celery.send_task(TASK, args=[key], queue=service)
+    celery.send_task(TASK, args=[key], queue=service, task_id=key)
+
+
+def queued(redis: Redis, services: Sequence[str] = SERVICES) -> dict[str, list[str]]:
+    """The stages whose doorbells wait in each service's queue, the next one first.
+
+    The id of a task is the stage's key; messages are Celery's protocol 2, whose headers name it.
+    """
+    with redis.pipeline(transaction=False) as pipe:
+        for service in services:
+            pipe.lrange(service, 0, -1)
+        lists = pipe.execute()
+    return {
+        service: [json.loads(message)["headers"]["id"] for message in reversed(messages)]
+        for service, messages in zip(services, lists, strict=True)
+    }
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _log(**_: Any) -> None:
+    """In a worker: the same log as every other process, in place of Celery's own."""
+    configure_logging(logging.INFO)
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -5,9 +5,12 @@ The reconciler feeds this with what it reads from store and Redis and carries th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import heapq
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from shared.plan import Plan
 
@@ -33,6 +36,49 @@ class ExperimentState(StrEnum):
     CANCELLED = "cancelled"
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A stage as far as the order of work goes: who computes it, and the keys it waits for."""
+
+    key: str
+    service: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A plan without its parameters: small enough to keep thousands. Inputs come first."""
+
+    nodes: tuple[Node, ...]
+
+    @staticmethod
+    def of(plan: Plan) -> Outline:
+        """The outline of a plan."""
+        return Outline(
+            tuple(
+                Node(stage.key, stage.service, tuple(stage.inputs.values()))
+                for stage in plan.stages
+            )
+        )
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Keys of all stages."""
+        return frozenset(node.key for node in self.nodes)
+
+    @cached_property
+    def last(self) -> tuple[str, ...]:
+        """Keys of the stages that no other stage needs."""
+        needed = {key for node in self.nodes for key in node.inputs}
+        return tuple(node.key for node in self.nodes if node.key not in needed)
+
+    def frontier(self, done: Collection[str]) -> Iterator[Node]:
+        """Stages that are not done and whose inputs all are: only these can run or fail."""
+        for node in self.nodes:
+            if node.key not in done and all(key in done for key in node.inputs):
+                yield node
+
+
 @dataclass(frozen=True)
 class World:
     """What exists: keys of finished, failed and leased stages."""
@@ -44,10 +90,11 @@ class World:
 
 @dataclass(frozen=True)
 class Watched:
-    """One experiment to look after."""
+    """One experiment to look after; `owner` is whose share of the workers it uses."""
 
-    plan: Plan
+    outline: Outline
     cancelled: bool
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,27 +113,29 @@ class Decision:
     stop: tuple[str, ...]
 
 
-def stage_states(plan: Plan, world: World, cancelled: bool = False) -> dict[str, StageState]:
-    """The state of every stage of a plan, by key. Plans list stages inputs first."""
+def stage_states(outline: Outline, world: World, cancelled: bool = False) -> dict[str, StageState]:
+    """The state of every stage of a plan, by key."""
     states: dict[str, StageState] = {}
-    for stage in plan.stages:
-        before = [states[key] for key in stage.inputs.values()]
-        if stage.key in world.done:
+    for node in outline.nodes:
+        if node.key in world.done:
             state = StageState.DONE
-        elif stage.key in world.failed:
+        elif node.key in world.failed:
             state = StageState.FAILED
         elif cancelled:
             state = StageState.CANCELLED
-        elif stage.key in world.live:
+        elif node.key in world.live:
             state = StageState.RUNNING
-        elif any(one in (StageState.FAILED, StageState.BLOCKED) for one in before):
-            state = StageState.BLOCKED
-        elif all(one is StageState.DONE for one in before):
-            state = StageState.READY
         else:
-            state = StageState.WAITING
-        states[stage.key] = state
+            state = _waiting(states[key] for key in node.inputs)
+        states[node.key] = state
     return states
+
+
+def _waiting(inputs: Iterable[StageState]) -> StageState:
+    found = set(inputs)
+    if found & {StageState.FAILED, StageState.BLOCKED}:
+        return StageState.BLOCKED
+    return StageState.READY if found <= {StageState.DONE} else StageState.WAITING
 
 
 def experiment_state(states: Mapping[str, StageState]) -> ExperimentState:
@@ -101,22 +150,72 @@ def experiment_state(states: Mapping[str, StageState]) -> ExperimentState:
     return ExperimentState.FAILED
 
 
-def decide(watched: Iterable[Watched], world: World) -> Decision:
-    """Which doorbells are due, and which leased stages to stop.
+def decide(
+    watched: Iterable[Watched],
+    world: World,
+    queued: Mapping[str, Collection[str]],
+    told: Collection[str],
+    room: int,
+) -> Decision:
+    """Which doorbells are due, fairly, and which leased stages to stop.
 
-    A stage of several experiments is stopped only when all of them are cancelled.
+    `watched` is oldest first. `queued` are the keys whose messages wait in a service's queue,
+    `told` keys that were rung a moment ago; a queue gets no more than `room` messages, so that what
+    comes later is chosen later. A stage of several experiments is stopped only when all of them are
+    cancelled.
     """
-    ring: dict[str, Doorbell] = {}
-    wanted: set[str] = set()
+    live, wanted = set(world.live), set[str]()
     running: set[str] = set()
+    going: list[tuple[Watched, list[Node]]] = []
     for experiment in watched:
-        keys = {stage.key for stage in experiment.plan.stages}
-        running |= keys & set(world.live)
+        running |= experiment.outline.keys & live
         if experiment.cancelled:
             continue
-        wanted |= keys
-        states = stage_states(experiment.plan, world)
-        for stage in experiment.plan.stages:
-            if states[stage.key] is StageState.READY:
-                ring.setdefault(stage.key, Doorbell(stage.service, stage.key))
-    return Decision(tuple(ring.values()), tuple(sorted(running - wanted)))
+        wanted |= experiment.outline.keys
+        ready = [
+            node for node in experiment.outline.frontier(world.done) if node.key not in world.failed
+        ]
+        going.append((experiment, ready))
+    busy = {key for keys in queued.values() for key in keys} | set(told) | live
+    ring: list[Doorbell] = []
+    for service in sorted({node.service for _, ready in going for node in ready}):
+        free = room - len(queued.get(service, ()))
+        ring += _fair(service, going, busy, free) if free > 0 else []
+    return Decision(tuple(ring), tuple(sorted(running - wanted)))
+
+
+def _fair(
+    service: str, going: list[tuple[Watched, list[Node]]], busy: Collection[str], free: int
+) -> list[Doorbell]:
+    """At most `free` doorbells: the owner that uses least comes first, then the experiment that
+    uses least, then the oldest. What runs or waits in the queue counts as used.
+    """
+    of_owner: Counter[str] = Counter()
+    lines: list[tuple[int, int, str, list[str]]] = []  # used, age, owner, keys (next one last)
+    for age, (experiment, ready) in enumerate(going):
+        keys = [node.key for node in ready if node.service == service]
+        used = sum(key in busy for key in keys)
+        of_owner[experiment.owner] += used
+        open_ = [key for key in reversed(keys) if key not in busy]
+        if open_:
+            lines.append((used, age, experiment.owner, open_))
+    queues: dict[str, list[tuple[int, int, str, list[str]]]] = {}
+    for line in lines:
+        queues.setdefault(line[2], []).append(line)
+    owners = []
+    for owner, queue in queues.items():
+        heapq.heapify(queue)
+        owners.append((of_owner[owner], queue[0][1], owner))
+    heapq.heapify(owners)
+    chosen: dict[str, Doorbell] = {}
+    while owners and len(chosen) < free:
+        used_by_owner, _, owner = heapq.heappop(owners)
+        queue = queues[owner]
+        used, age, _, keys = heapq.heappop(queue)
+        key = keys.pop()
+        chosen.setdefault(key, Doorbell(service, key))
+        if keys:
+            heapq.heappush(queue, (used + 1, age, owner, keys))
+        if queue:
+            heapq.heappush(owners, (used_by_owner + 1, queue[0][1], owner))
+    return list(chosen.values())

@@ -1,27 +1,43 @@
 """The reconciler process: looks, decides, rings. Any number of them may run.
 
 It keeps nothing that it could not read again: Redis remembers (for a while) which doorbells were
-rung, and forgetting that only rings them once more.
+rung, and forgetting that only rings them once more. Whoever changes something rings the bell with a
+hint: "stage:KEY" (it started or ended), "missing:KEY" (an input that is not there any more),
+"undescribed:KEY" (nothing says what the stage is: an experiment's plan does), "experiments"
+(submitted, cancelled, taken up again). A hint that gets lost costs a sweep's time.
 """
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
+import time
+from collections.abc import Sequence
 
 import structlog
 from celery import Celery
+from kombu.exceptions import KombuError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared.experiments import Experiment, Experiments
+from shared.experiments import Card, Experiments, Listed
 from shared.lease import Leases, rung
-from shared.queue import connect, make_app, ring
-from shared.reconcile import Doorbell, ExperimentState, decide, experiment_state, stage_states
+from shared.logs import configure_logging
+from shared.queue import connect, make_app, queued, ring
+from shared.reconcile import (
+    Doorbell,
+    Watched,
+    World,
+    decide,
+)
 from shared.settings import Settings
 from shared.spawner import die_with_parent
+from shared.store import NotFoundError, StoreError
 
-RUNG_SECONDS = 10  # a doorbell nobody answered is rung again after this, if its queue is empty
+RUNG_SECONDS = 10  # a doorbell that is neither queued nor answered is rung again after this
+ROOM = 16  # messages in a queue; what is ready beyond them waits, so that fairness can choose
+DUTY = 10  # a sweep over everything may take one part in this many of the time
 
 log = structlog.get_logger()
 
@@ -30,42 +46,96 @@ class Reconciler:
     """Brings what runs into line with what was asked for."""
 
     def __init__(
-        self, experiments: Experiments, leases: Leases, redis: Redis, celery: Celery
+        self, experiments: Experiments, leases: Leases, redis: Redis, celery: Celery, poll: float
     ) -> None:
         self._experiments = experiments
         self._leases = leases
         self._redis = redis
         self._celery = celery
-        self._known: dict[str, Experiment] = {}
-        self._finished: set[str] = set()
+        self._poll = poll
+        self._listed: list[Listed] = []
+        self._complete: set[Listed] = set()
+        self._next_sweep = 0.0
+        experiments.survey.fresh = float("inf")  # looked up again when hinted at, or by a sweep
 
-    def pass_once(self) -> int:
-        """One look at everything; returns how many doorbells it rang."""
-        watched = []
-        for number in self._experiments.ids():
-            if number in self._finished:
+    def pass_once(self, hints: Sequence[str] = ()) -> int:
+        """One look at what may have changed; returns how many doorbells it rang."""
+        began = time.monotonic()
+        sweeping = began >= self._next_sweep
+        self._heed(hints, sweeping)
+        watched = [one for one in self._listed if one not in self._complete]
+        cards = self._cards(watched)
+        world = self._experiments.world([card.outline for card in cards.values()], self._leases)
+        self._describe(cards, hints)
+        self._drop_complete(cards, world)
+        rang = self._carry_out(cards, world)
+        if sweeping:
+            ended = time.monotonic()
+            self._next_sweep = ended + max(self._poll, DUTY * (ended - began))
+        return rang
+
+    def wait(self) -> list[str]:
+        """Sleep until somebody rings, for a poll at most; returns the hints that were given."""
+        return self._leases.wait_for_bell(self._poll)
+
+    def sweep_next(self) -> None:
+        """Look at everything in the next pass, whatever was seen a moment ago."""
+        self._next_sweep = 0.0
+
+    def _heed(self, hints: Sequence[str], sweeping: bool) -> None:
+        told: dict[str, list[str]] = {}
+        for hint in hints:
+            about, _, key = hint.partition(":")
+            told.setdefault(about, []).append(key)
+        survey = self._experiments.survey
+        survey.hint(told.get("stage", ()))
+        survey.forget(told.get("missing", ()))
+        if "missing" in told:
+            self._complete.clear()
+        if sweeping:
+            survey.hint_all()
+        if sweeping or "experiments" in told:
+            self._listed = self._experiments.listed()
+            self._complete.intersection_update(self._listed)
+
+    def _cards(self, watched: Sequence[Listed]) -> dict[Listed, Card]:
+        cards = {}
+        for one in watched:
+            try:
+                cards[one] = self._experiments.card(one.id, one.modified)
+            except NotFoundError:  # deleted since it was listed
                 continue
-            if number not in self._known:
-                self._known[number] = self._experiments.get(number)
-            watched.append((number, self._experiments.watched(number, self._known[number])))
-        keys = [stage.key for _, one in watched for stage in one.plan.stages]
-        world = self._experiments.world(keys, self._leases)
-        for number, one in watched:
-            if experiment_state(stage_states(one.plan, world)) is ExperimentState.COMPLETE:
-                self._finished.add(number)
-                del self._known[number]
-        decision = decide([one for _, one in watched], world)
+        return cards
+
+    def _drop_complete(self, cards: dict[Listed, Card], world: World) -> None:
+        for one, card in list(cards.items()):
+            if all(key in world.done for key in card.outline.last):
+                self._complete.add(one)
+                del cards[one]
+
+    def _describe(self, cards: dict[Listed, Card], hints: Sequence[str]) -> None:
+        """Store again what stages are. Garbage collection may take a stage's description away in
+        the moment in which it is submitted again.
+        """
+        keys = {hint.partition(":")[2] for hint in hints if hint.startswith("undescribed:")}
+        for one, card in cards.items():
+            if keys & card.outline.keys:
+                self._experiments.describe(one.id)
+                keys -= card.outline.keys
+
+    def _carry_out(self, cards: dict[Listed, Card], world: World) -> int:
+        watched = [Watched(card.outline, one.cancelled, card.owner) for one, card in cards.items()]
+        waiting = queued(self._redis)
+        front = {node.key for one in watched for node in one.outline.frontier(world.done)}
+        told = self._leases.told(front)
+        decision = decide(watched, world, waiting, told, ROOM)
         for key in decision.stop:
             self._leases.ask_to_stop(key)
         return sum(self._ring(bell) for bell in decision.ring)
 
     def _ring(self, bell: Doorbell) -> bool:
-        """Ring unless that was done a moment ago, or the message still waits in its queue."""
+        """Ring, unless another reconciler did so a moment ago."""
         if not self._redis.set(rung(bell.key), "1", nx=True, ex=RUNG_SECONDS):
-            return False
-        repeated = f"lineament:rung-once:{bell.key}"
-        first = self._redis.set(repeated, "1", nx=True, ex=86_400)
-        if not first and self._redis.llen(bell.service) > 0:
             return False
         ring(self._celery, bell.service, bell.key)
         return True
@@ -74,22 +144,32 @@ class Reconciler:
 def main() -> None:
     """Entry point: `python -m shared.reconciler`."""
     die_with_parent()
+    configure_logging(logging.INFO)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     settings = Settings()
-    redis = connect(settings)
-    leases = Leases(redis, settings.lease)
-    reconciler = Reconciler(Experiments(settings.open_store()), leases, redis, make_app(settings))
+    reconciler: Reconciler | None = None
+    hints: list[str] = []
     while not stop.is_set():
         try:
-            rang = reconciler.pass_once()
+            if reconciler is None:
+                reconciler = open_reconciler(settings)
+            rang = reconciler.pass_once(hints)
             if rang:
                 log.info("rang", doorbells=rang)
-            leases.wait_for_bell(settings.poll)
-        except (RedisError, OSError) as error:
+            hints = reconciler.wait()
+        except (RedisError, KombuError, StoreError) as error:
             log.warning("could not look around", error=str(error))
             stop.wait(settings.poll)
+
+
+def open_reconciler(settings: Settings) -> Reconciler:
+    """A reconciler over the configured store and Redis; StoreError when the store is away."""
+    redis = connect(settings)
+    leases = Leases(redis, settings.lease)
+    experiments = Experiments(settings.open_store())
+    return Reconciler(experiments, leases, redis, make_app(settings), settings.poll)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
-from shared.store import LocalStore, Store
+from shared.keys import ApiKey, Rate, parse_keys
+from shared.store import LocalStore, Store, prove_conditional_create
+from shared.store.address import Address
+from shared.store.base import checked
+
+USUAL_SECRETS = "/run/secrets"
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used: one sentence for each, led by the variable, never its value."""
+
+    def __init__(self, why: ValidationError | str) -> None:
+        super().__init__(why if isinstance(why, str) else "; ".join(map(_sentence, why.errors())))
+
+
+def _sentence(problem: Any) -> str:
+    message = problem["msg"].removeprefix("Value error, ")
+    where = "_".join(str(part) for part in problem["loc"][:1]).upper()
+    return f"LINEAMENT_{where}: {message}" if where else message
+
+
+_HOST = r"\s*(\*|(\*\.)?[\w-]+(\.[\w-]+)*|\[[\da-fA-F:.]+\])\s*"
+HOSTS = re.compile(rf"{_HOST}(,{_HOST})*")
 
 
 class Settings(BaseSettings):
@@ -29,13 +58,140 @@ class Settings(BaseSettings):
     stall: float = Field(1800.0, gt=0, description="A stage that says nothing this long is killed.")
     poll: float = Field(1.0, gt=0, description="The reconciler looks around at least this often.")
     attempts: int = Field(3, ge=1, description="Attempts without progress before a stage fails.")
+    cache_limit: int = Field(
+        50_000_000_000, ge=0, description="Copies of artifacts that a worker keeps (S3 only)."
+    )
+    s3_endpoint: str = Field(
+        "", description="S3 server, host:port or URL; empty: the store is a local directory."
+    )
+    s3_bucket: str = Field("lineament", description="Bucket; it is made when it is missing.")
+    s3_prefix: str = Field("", description="Names in the bucket start with this and a slash.")
+    s3_access_key: str = Field("", description="Access key of the S3 server.")
+    s3_secret_key: SecretStr = Field(SecretStr(""), description="Secret key of the S3 server.")
+    s3_region: str = Field("us-east-1", description="Region of the bucket.")
+    s3_secure: bool = Field(True, description="TLS for endpoints named without http(s)://.")
+    s3_public_endpoint: str = Field(
+        "", description="The S3 server as browsers reach it, for presigned URLs."
+    )
     metrics_port: int = Field(0, ge=0, description="Port of a worker's /metrics; 0 for none.")
     upload_limit: int = Field(50_000_000_000, gt=0, description="Largest upload.")
+    redirect_downloads: bool = Field(
+        False, description="Send downloads of artifacts to the object store by presigned URLs."
+    )
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = Field(
+        (), description="API keys, the JSON list that `lineament key` prints; none: loopback only."
+    )
+    rate: Rate = Field("1200/minute", description="Requests of one key or client; or `off`.")
+    open_experiments: int = Field(
+        0, ge=0, description="Running experiments of one key; 0 for no limit."
+    )
+    trusted_hosts: str = Field(
+        "localhost,127.0.0.1,[::1]",
+        description="Names that requests may ask this server by; `*.example.org` for all below.",
+    )
+    trusted_proxies: str = Field(
+        "", description="Addresses of proxies whose X-Forwarded-For is believed."
+    )
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _check_hosts(cls, value: str) -> str:
+        if not HOSTS.fullmatch(value):
+            raise ValueError("must be host names without ports, separated by commas")
+        return value
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _parse_keys(cls, value: Any) -> Any:
+        return parse_keys(value) if isinstance(value, str) else value
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError(error) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, the environment, then files of secrets."""
+        folder = secrets_directory()
+        if folder is None:
+            return init_settings, env_settings
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, folder)
+
+    @field_validator("s3_endpoint", "s3_public_endpoint")
+    @classmethod
+    def _check_endpoint(cls, value: str) -> str:
+        if value:
+            Address.parse(value, secure=True)
+        return value
+
+    @field_validator("s3_bucket")
+    @classmethod
+    def _check_bucket(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
+            raise ValueError("must be 3 to 63 lower-case letters, digits, dots and hyphens")
+        return value
+
+    @field_validator("s3_prefix")
+    @classmethod
+    def _check_prefix(cls, value: str) -> str:
+        return checked(value.strip("/")) if value.strip("/") else ""
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        if self.s3_endpoint and not (self.s3_access_key and self.s3_secret_key.get_secret_value()):
+            raise ValueError(
+                "LINEAMENT_S3_ENDPOINT: needs LINEAMENT_S3_ACCESS_KEY and LINEAMENT_S3_SECRET_KEY"
+            )
+        return self
 
     def thread_count(self) -> int:
         """Threads that a stage uses."""
         return self.threads or os.cpu_count() or 1
 
-    def open_store(self) -> Store:
-        """The object store."""
-        return LocalStore(self.data / "store")
+    def open_store(self, prove: bool = True) -> Store:
+        """The object store: S3 when an endpoint is set, the local directory otherwise.
+
+        With `prove` the bucket is made when it is missing, and the server has to show that it
+        keeps conditional creates; UnfitStoreError if it does not. A process that another one
+        started, and that one has proved it, need not.
+        """
+        if not self.s3_endpoint:
+            return LocalStore(self.data / "store")
+        from shared.store.s3 import S3Store  # a laptop's start does not wait for its client
+
+        store = S3Store(
+            endpoint=self.s3_endpoint,
+            bucket=self.s3_bucket,
+            access_key=self.s3_access_key,
+            secret_key=self.s3_secret_key.get_secret_value(),
+            region=self.s3_region,
+            secure=self.s3_secure,
+            public_endpoint=self.s3_public_endpoint,
+            prefix=self.s3_prefix,
+        )
+        if prove:
+            store.ensure_bucket()
+            prove_conditional_create(store)
+        return store
+
+
+def secrets_directory() -> Path | None:
+    """Where files named like the variables lie, in any case: LINEAMENT_SECRETS, or where Docker
+    puts them. SettingsError when the named one is not a directory.
+    """
+    named = os.environ.get("LINEAMENT_SECRETS")
+    folder = Path(named or USUAL_SECRETS)
+    if folder.is_dir():
+        return folder
+    if named:
+        raise SettingsError("LINEAMENT_SECRETS: is not a directory")
+    return None

@@ -187,6 +187,7 @@ class ChildProcess:
     def __init__(self, pid: int, spawner: subprocess.Popen[bytes]) -> None:
         self.pid = pid
         self._spawner = spawner
+        self._over = False
 
     def ended(self, seconds: float) -> dict[str, Any] | None:
         """Wait at most `seconds`; the way it ended, or None while it runs.
@@ -196,7 +197,19 @@ class ChildProcess:
         assert self._spawner.stdout is not None
         if not select.select([self._spawner.stdout], [], [], seconds)[0]:
             return None
-        return Spawner._read(self._spawner)
+        message = Spawner._read(self._spawner)
+        if message.get("ended") != self.pid:
+            return None
+        self._over = True
+        return message
+
+    def kill(self) -> None:
+        """End it at once and wait until it has ended; nothing happens if it had."""
+        if not self._over:
+            self.send(signal.SIGKILL)
+        with contextlib.suppress(EOFError):
+            while not self._over:
+                self.ended(1.0)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the stage's whole process group."""

@@ -16,9 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from shared.failpoints import reached
+
 # Exit codes of a stage process, read by the supervisor.
 DONE = 0
 FAILED_FOR_GOOD = 65  # EX_DATAERR: trying again cannot help
+HINDERED = 73  # EX_CANTCREAT: no space left; worth another try when there is
 LEFT = 75  # EX_TEMPFAIL: asked to stop, checkpoint written
 PROGRESS_INTERVAL = 0.25  # seconds between progress events
 
@@ -111,6 +114,7 @@ class Stage:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         write(part)
+        reached("inside-checkpoint")
         shutil.rmtree(whole, ignore_errors=True)
         part.rename(whole)
         self._last_checkpoint = time.monotonic()

@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from shared.resolved import UploadInfo
 from shared.store import NotFoundError, Store
@@ -21,15 +22,21 @@ class UploadStore:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def keep(self, info: UploadInfo, path: Path) -> None:
-        """Take an inspected file into the store (it is moved), then let the name point to it."""
-        if self._store.stat(f"blobs/{info.digest}") is None:
-            self._store.put_file(f"blobs/{info.digest}", path)
-        self._store.put(f"uploads/{info.name}.json", json.dumps(asdict(info)).encode())
+    def keep(self, info: UploadInfo, path: Path, owner: str = "") -> None:
+        """Take an inspected file into the store (it is moved), then let the name point to it.
+
+        Bytes that are there already are written again: they are as new as the name then, so nobody
+        collects them as old in between.
+        """
+        self._store.put_file(f"blobs/{info.digest}", path)
+        pointer = {**asdict(info), "owner": owner}
+        self._store.put(_pointer(info.name), json.dumps(pointer).encode())
 
     def get(self, name: str) -> UploadInfo:
         """The upload of that name; NotFoundError if there is none."""
-        return UploadInfo(**json.loads(self._store.get(f"uploads/{name}.json")))
+        pointer = self._read(name)
+        pointer.pop("owner", None)  # not part of a resolved spec: the content is, not who sent it
+        return UploadInfo(**pointer)
 
     def find(self, name: str) -> UploadInfo | None:
         """The upload of that name, or None."""
@@ -38,10 +45,27 @@ class UploadStore:
         except (NotFoundError, ValueError):
             return None
 
+    def owner(self, name: str) -> str:
+        """Who uploaded it: the name of an API key, "" without keys; NotFoundError as for `get`."""
+        owner: str = self._read(name).get("owner", "")
+        return owner
+
+    def _read(self, name: str) -> dict[str, Any]:
+        pointer: dict[str, Any] = json.loads(self._store.get(_pointer(name)))
+        return pointer
+
+    def names(self) -> list[str]:
+        """The names of all uploads, sorted."""
+        found = [info.name.removeprefix("uploads/") for info in self._store.list("uploads/")]
+        return sorted(name.removesuffix(".json") for name in found)
+
     def all(self) -> list[UploadInfo]:
         """Every upload, by name."""
-        names = [info.name for info in self._store.list("uploads/")]
-        return [UploadInfo(**json.loads(self._store.get(name))) for name in names]
+        return [info for name in self.names() if (info := self.find(name)) is not None]
+
+    def delete(self, name: str) -> None:
+        """Forget a name. The bytes stay: a plan may have pinned them, or another name."""
+        self._store.delete(_pointer(name))
 
     def read_small(self, info: UploadInfo, file: str) -> bytes | None:
         """A small file of an upload: the tokenizer.json itself, or a member of an archive.
@@ -63,6 +87,10 @@ class UploadStore:
             own = directory / digest
             self._store.download(f"blobs/{digest}", own)
         return own
+
+
+def _pointer(name: str) -> str:
+    return f"uploads/{name}.json"
 
 
 def _from_zip(path: Path, file: str) -> bytes | None:

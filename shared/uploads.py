@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ SUFFIXES: dict[str, UploadFormat] = {
     ".txt": "text",
 }
 MAX_TOKENIZER = 64 * 2**20  # bytes of a tokenizer.json; the largest in use are around 30 MB
+FIRST_LINE = 2**20  # bytes of a first line that is looked at before the whole file is
 
 
 def read_upload(path: Path, kind: str, column: str, skipped: Skipped) -> Iterator[str]:
@@ -48,18 +49,31 @@ def read_upload(path: Path, kind: str, column: str, skipped: Skipped) -> Iterato
     return READERS[kind](path, column, skipped)
 
 
-def inspect_upload(path: Path, name: str, text_column: str = "text") -> UploadInfo:
+def inspect_upload(
+    path: Path,
+    name: str,
+    text_column: str = "text",
+    *,
+    filename: str | None = None,
+    digest: str | None = None,
+    formats: Sequence[UploadFormat] = (),
+) -> UploadInfo:
     """Read an upload to its end: its digest, its format (by content) and its number of documents.
 
+    `filename` is what the file was called where that is not `name`, `digest` its sha256 (hex) where
+    it is known, `formats` what it was said to be (empty: anything).
     Raises UploadError (a ValueError) with one sentence that starts with `name`.
     """
     try:
-        kind = _format(path, name)
+        kind = _format(path, filename or name)
+        if formats and kind not in formats:
+            raise UploadError(f"was sent as {' or '.join(formats)} but its content is {kind}")
         rows = None if kind == "tokenizer" else _count(path, kind, text_column)
     except UploadError as error:
         raise UploadError(f"{name}: {error}") from error
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest is None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     return UploadInfo(name, digest, kind, path.stat().st_size, rows)
 
 
@@ -97,7 +111,7 @@ def _format(path: Path, name: str) -> UploadFormat:
 
 def is_tokenizer(path: Path) -> bool:
     """Whether the file is a tokenizer.json of Hugging Face tokenizers."""
-    if path.stat().st_size > MAX_TOKENIZER:
+    if path.stat().st_size > MAX_TOKENIZER or _starts_with_a_row(path):
         return False
     try:
         content: Any = json.loads(path.read_bytes())
@@ -105,3 +119,19 @@ def is_tokenizer(path: Path) -> bool:
         return False
     model = content.get("model") if isinstance(content, dict) else None
     return isinstance(model, dict) and "vocab" in model
+
+
+def _starts_with_a_row(path: Path) -> bool:
+    """Whether the first of several lines is JSON of its own: JSONL, which need not be parsed whole.
+
+    A tokenizer.json is one value, on one line or indented.
+    """
+    with path.open("rb") as file:
+        line = file.readline(FIRST_LINE)
+        if not line.endswith(b"\n") or not file.read(1):
+            return False
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True

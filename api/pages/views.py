@@ -3,40 +3,71 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, StreamingResponse
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import HTMLResponse, Response
 from fastapi.templating import Jinja2Templates
 
 from api.backend import BackendDependency
+from api.describe import report_stage, view_experiment, view_stage
+from api.listing import Filters, PageParams, page_of
 from api.problems import UnknownProblem
-from api.routes.artifacts import found, stream_file
-from api.routes.experiments import listing, one, report_stage, stages
+from api.routes.artifacts import found, send_file
+from api.routes.experiments import FoundExperiment
+from api.seen import encode_seen
+from shared.reconcile import ExperimentState
 
 router = APIRouter(include_in_schema=False)
 templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
 
 
+def _chosen(
+    name: Annotated[str, Query(max_length=100)] = "",
+    state: ExperimentState | Literal[""] = "",
+) -> Filters:
+    """The filters of the page's form, which sends empty fields too."""
+    return Filters(frozenset([state]) if state else None, name or None)
+
+
 @router.get("/", response_class=HTMLResponse)
-def index(request: Request, backend: BackendDependency) -> HTMLResponse:
-    """All experiments, and a place to submit one."""
-    return templates.TemplateResponse(request, "index.html", {"experiments": listing(backend)})
+def index(
+    request: Request,
+    params: Annotated[PageParams, Depends()],
+    wanted: Annotated[Filters, Depends(_chosen)],
+    backend: BackendDependency,
+) -> HTMLResponse:
+    """Experiments page by page, and a place to submit one."""
+    page = page_of(backend, params, wanted)
+    links = {
+        name: str(request.url.include_query_params(cursor=cursor).query)
+        for name, cursor in (("newer", page.previous_page), ("older", page.next_page))
+        if cursor
+    }
+    about = {"page": page, "links": links, "wanted": wanted, "states": list(ExperimentState)}
+    return templates.TemplateResponse(request, "index.html", about)
 
 
 @router.get("/experiments/{number}", response_class=HTMLResponse)
-def experiment(request: Request, number: str, backend: BackendDependency) -> HTMLResponse:
-    """One experiment; the page keeps itself up to date."""
+def experiment(
+    request: Request, shown: FoundExperiment, backend: BackendDependency
+) -> HTMLResponse:
+    """One experiment; the page keeps itself up to date from the moment it was made."""
+    standing = backend.experiments.standing(shown, backend.leases)
     about = {
-        "experiment": one(number, backend),
-        "stages": stages(number, backend),
+        "experiment": view_experiment(shown, standing),
+        "stages": [view_stage(backend, stage, standing) for stage in shown.plan.stages],
+        "seen": encode_seen([standing.stages[stage.key] for stage in shown.plan.stages]),
     }
     return templates.TemplateResponse(request, "experiment.html", about)
 
 
-@router.get("/experiments/{number}/report/{file:path}", response_class=StreamingResponse)
-def report(number: str, file: str, backend: BackendDependency) -> StreamingResponse:
+@router.get("/experiments/{number}/report/{file:path}", response_class=Response)
+def report(
+    request: Request, experiment: FoundExperiment, file: str, backend: BackendDependency
+) -> Response:
     """A file of the finished report."""
-    stage = report_stage(backend.experiments.get(number).plan)
+    stage = report_stage(experiment)
     if stage is None or not backend.artifacts.exists(stage.key):
         raise UnknownProblem(detail="the report is not finished")
-    return stream_file(backend, found(backend, stage.key), file)
+    return send_file(request, backend, found(backend, stage.key), file, inline=True)

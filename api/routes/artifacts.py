@@ -1,17 +1,37 @@
-"""Artifacts over REST: the manifest of a stage and its files."""
+"""Artifacts over REST: the manifest of a stage, its files, and all of them in one archive."""
 
 from __future__ import annotations
 
-import mimetypes
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.backend import Backend, BackendDependency
-from api.problems import UnknownProblem
+from api.problems import PROBLEMS, UnknownProblem
+from api.send import send_object
+from api.tar import tar_pieces, tar_size
 from shared.artifacts import Manifest
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
+
+BINARY = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
+PART_ANSWERS: dict[int | str, dict[str, Any]] = {
+    206: {"description": "The range that was asked for.", **BINARY},
+    304: {"description": "The client has this content already."},
+    **PROBLEMS(416),
+}
+FILE_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The whole file.", **BINARY},
+    307: {"description": "A URL of the object store that reads the file for a while."},
+    **PART_ANSWERS,
+}
+ARCHIVE_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The files in the order of their names.",
+        "content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 
 
 def found(backend: Backend, key: str) -> Manifest:
@@ -25,27 +45,71 @@ def found(backend: Backend, key: str) -> Manifest:
     return manifest
 
 
-def stream_file(backend: Backend, manifest: Manifest, file: str) -> StreamingResponse:
-    """A file of an artifact as a streamed response; a 404 problem if it has no such file."""
+def send_file(
+    request: Request,
+    backend: Backend,
+    manifest: Manifest,
+    file: str,
+    *,
+    inline: bool = False,
+    redirect: bool = False,
+    vary: str | None = None,
+) -> Response:
+    """A file of an artifact (see api.send); a 404 problem if it has no such file.
+
+    `inline` lets a browser run what is in it: only for the pages of the report.
+    """
     try:
         name = backend.artifacts.object_name(manifest, file)
     except KeyError:
         raise UnknownProblem(detail=f"{manifest.key} has no file {file}") from None
-    stored = manifest.files[file]
-    return StreamingResponse(
-        backend.store.open(name),
-        media_type=mimetypes.guess_type(file)[0] or "application/octet-stream",
-        headers={"ETag": f'"{stored.sha256}"', "Content-Length": str(stored.bytes)},
+    return send_object(
+        request,
+        backend.store,
+        name,
+        manifest.files[file],
+        inline=inline,
+        redirect=redirect,
+        vary=vary,
     )
 
 
 @router.get("/{key}")
 def manifest(key: str, backend: BackendDependency) -> Manifest:
-    """The manifest of a finished stage."""
+    """The manifest of a finished stage: parameters, results, and its files with their sha256."""
     return found(backend, key)
 
 
-@router.get("/{key}/files/{file:path}", response_class=StreamingResponse)
-def file(key: str, file: str, backend: BackendDependency) -> StreamingResponse:
-    """One file of an artifact."""
-    return stream_file(backend, found(backend, key), file)
+@router.get("/{key}/files/{file:path}", response_class=Response, responses=FILE_ANSWERS)
+@router.head("/{key}/files/{file:path}", include_in_schema=False)
+def file(
+    key: str,
+    file: str,
+    backend: BackendDependency,
+    request: Request,
+    redirect: Annotated[
+        bool | None,
+        Query(
+            description="Redirect to the object store where it offers that (by default as the "
+            "server is configured); false streams the file."
+        ),
+    ] = None,
+) -> Response:
+    """One file of an artifact: whole or one range of bytes; its ETag is its sha256."""
+    wanted = backend.settings.redirect_downloads if redirect is None else redirect
+    return send_file(request, backend, found(backend, key), file, redirect=wanted)
+
+
+@router.get("/{key}/archive", response_class=StreamingResponse, responses=ARCHIVE_ANSWERS)
+def archive(key: str, backend: BackendDependency) -> StreamingResponse:
+    """All files of an artifact as one tar archive, packed while it is sent."""
+    manifest = found(backend, key)
+    return StreamingResponse(
+        tar_pieces(backend.store, backend.artifacts, manifest),
+        media_type="application/x-tar",
+        headers={
+            "Content-Length": str(tar_size(manifest)),
+            "Content-Disposition": f'attachment; filename="{manifest.kind}-{key[:12]}.tar"',
+            "X-Content-Type-Options": "nosniff",
+        },
+    )

@@ -2,78 +2,253 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
+from fastapi_pagination.cursor import CursorPage
+from fastapi_problem.error import ConflictProblem
+from pydantic import BaseModel, Field
 
+from api.auth import Caller, NotAllowed, Submitter
 from api.backend import Backend, BackendDependency
-from api.bodies import limited
-from shared.resolved import UploadInfo
+from api.limits import check_upload
+from api.paging import PageParams, cursor_of
+from api.problems import PROBLEMS, UnknownProblem
+from api.receive import CONTENT_TYPES, Promise, promise, receive, remove_leftovers
+from shared.readers import UploadError
+from shared.resolved import UploadFormat, UploadInfo
+from shared.store import NotFoundError
 from shared.uploads import inspect_upload
 
-router = APIRouter(prefix="/v1/corpora", tags=["corpora"])
+
+@asynccontextmanager
+async def _clean_start(app: FastAPI) -> AsyncIterator[None]:
+    """When the server starts: remove what a killed one left of uploads."""
+    await run_in_threadpool(remove_leftovers, _incoming(app.state.backend))
+    yield
+
+
+router = APIRouter(prefix="/v1/corpora", tags=["corpora"], lifespan=_clean_start)
 
 UploadName = Annotated[
-    str, PathParameter(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="Name that specs use.")
+    str,
+    PathParameter(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="Name that specs use."),
 ]
-BODY = {
+SHA256 = r"^[0-9a-fA-F]{64}$"
+BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}} for kind in CONTENT_TYPES
+        },
+    },
+    "parameters": [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "pattern": pattern},
+            "description": text,
+        }
+        for name, pattern, text in (
+            (
+                "Content-Digest",
+                r"^sha-256=:[A-Za-z0-9+/]{43}=:$",
+                "sha-256=:base64: of the body (RFC 9530); checked.",
+            ),
+            ("X-Checksum-Sha256", SHA256, "The same in hexadecimal digits."),
+            ("Content-Disposition", r"^attachment; filename=", "May tell the file's name."),
+        )
+    ],
 }
 
 
-@router.put("/{name}", status_code=201, openapi_extra=BODY)
+class UploadView(BaseModel):
+    """An upload: its content by sha256, what it holds, and who pins that content."""
+
+    name: str
+    digest: str = Field(description="sha256 of the content, hex.")
+    format: UploadFormat
+    bytes: int
+    rows: int | None = Field(description="Documents; null where the format has none.")
+
+
+class UploadUse(UploadView):
+    """An upload with the experiments that were submitted over its present content."""
+
+    used_by: list[str]
+
+
+class UploadAnswer(UploadView):
+    """An upload that was kept; `replaced` is the digest that the name stood for before."""
+
+    replaced: str | None
+
+
+class InUseProblem(ConflictProblem):
+    """It is needed."""
+
+    title = "In use."
+
+
+@router.put(
+    "/{name}",
+    status_code=201,
+    openapi_extra=BODY,
+    responses={
+        200: {"model": UploadAnswer, "description": "The name was there; it points here now."},
+        **PROBLEMS(403, 413, 415, 422),
+    },
+)
 async def put(
     name: UploadName,
     request: Request,
+    response: Response,
     backend: BackendDependency,
-    text_column: Annotated[str, Query(description="Column or key that holds the text.")] = "text",
-) -> UploadInfo:
-    """Upload a corpus: JSONL, Parquet, plain text, or a zip/tar of source files.
+    caller: Submitter,
+    text_column: Annotated[
+        str, Query(description="Column or key that holds the text.", max_length=200)
+    ] = "text",
+    filename: Annotated[
+        str | None, Query(description="The file's own name; its suffix helps.", max_length=200)
+    ] = None,
+    sha256: Annotated[
+        str | None,
+        Query(
+            description="sha256 of the body, hex; checked.", json_schema_extra={"pattern": SHA256}
+        ),
+    ] = None,
+) -> UploadAnswer:
+    """Upload a corpus (JSONL, Parquet, text, zip or tar), a tokenizer.json or a model archive.
 
-    The body is streamed to disk and checked before the name points to it; a wrong file changes
-    nothing. Uploading another file under the same name leaves running experiments as they are.
+    The body is streamed to disk and read to its end before the name points to it; a wrong file
+    changes nothing. Another file under the same name replaces it for later specs: experiments
+    that were submitted before have pinned the content and go on with it.
     """
-    incoming = backend.settings.data / "incoming"
-    incoming.mkdir(parents=True, exist_ok=True)
+    promised = promise(request, filename, sha256)
+    await run_in_threadpool(_check_owner, backend, caller, name)
+    incoming = _incoming(backend)
     path = incoming / uuid.uuid4().hex
     try:
-        digest = await _receive(request, path, backend.settings.upload_limit)
-        return await run_in_threadpool(_keep, backend, path, name, text_column, digest)
+        await run_in_threadpool(incoming.mkdir, parents=True, exist_ok=True)
+        try:
+            digest = await receive(request, path, promised, partial(check_upload, caller))
+        except UploadError as error:
+            raise UploadError(f"{name}: {error}") from error
+        info = await run_in_threadpool(_inspect, path, name, text_column, promised, digest)
+        before = await run_in_threadpool(_keep, backend, path, info, caller.name)
     finally:
         path.unlink(missing_ok=True)
+    if before is not None:
+        response.status_code = 200
+    replaced = before.digest if before and before.digest != info.digest else None
+    return UploadAnswer(**_fields(info), replaced=replaced)
 
 
-async def _receive(request: Request, path: Path, limit: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("wb") as handle:
-        async for piece in limited(request, limit, "the upload"):
-            digest.update(piece)
-            handle.write(piece)
-    return digest.hexdigest()
+def _incoming(backend: Backend) -> Path:
+    """Where bodies lie while they are received and looked at."""
+    return backend.settings.data / "incoming"
 
 
-def _keep(backend: Backend, path: Path, name: str, text_column: str, digest: str) -> UploadInfo:
-    info = inspect_upload(path, name, text_column)
-    assert info.digest == digest, "what was inspected is what was received"
-    backend.uploads.keep(info, path)
-    return info
+def _inspect(path: Path, name: str, text_column: str, promised: Promise, digest: str) -> UploadInfo:
+    return inspect_upload(
+        path,
+        name,
+        text_column,
+        filename=promised.filename or name,
+        digest=digest,
+        formats=promised.formats,
+    )
 
 
-@router.get("")
-def listing(backend: BackendDependency) -> list[UploadInfo]:
-    """All uploads, by name."""
-    return backend.uploads.all()
+def _check_owner(backend: Backend, caller: Caller, name: str) -> None:
+    """A 403 problem when the name belongs to another caller."""
+    try:
+        owner = backend.uploads.owner(name)
+    except NotFoundError:
+        return
+    if not caller.owns(owner):
+        raise NotAllowed(detail=f"{name} was uploaded with another API key")
+
+
+def _keep(backend: Backend, path: Path, info: UploadInfo, owner: str) -> UploadInfo | None:
+    """Keep it; returns what the name stood for before."""
+    before = backend.uploads.find(info.name)
+    backend.uploads.keep(info, path, owner)
+    return before
+
+
+@router.get("", responses=PROBLEMS(422))
+def uploads(
+    backend: BackendDependency, page: Annotated[PageParams, Depends()]
+) -> CursorPage[UploadView]:
+    """All uploads, by name, in pages."""
+    names = backend.uploads.names()
+    start = cursor_of(page)
+    rest = [name for name in names if name >= start]
+    shown = rest[: page.size]
+    items = [UploadView(**_fields(info)) for name in shown if (info := backend.uploads.find(name))]
+    before = [name for name in names if name < start][-page.size :]
+    return CursorPage[UploadView].create(
+        items,
+        page,
+        total=len(names),
+        current=shown[0] if shown else None,
+        next_=rest[page.size] if len(rest) > page.size else None,
+        previous=before[0] if before else None,
+    )
 
 
 @router.get("/{name}")
-def one(name: UploadName, backend: BackendDependency) -> UploadInfo:
-    """Size, format and digest of one upload."""
-    return backend.uploads.get(name)
+def upload(name: UploadName, backend: BackendDependency) -> UploadUse:
+    """One upload, and the experiments that use its content."""
+    info = _known(backend, name)
+    return UploadUse(**_fields(info), used_by=_users(backend, info))
+
+
+@router.delete("/{name}", status_code=204, responses=PROBLEMS(403, 409))
+def delete(name: UploadName, backend: BackendDependency, caller: Submitter) -> None:
+    """Forget an upload; refused while an experiment exists that was submitted over its content.
+
+    Delete those experiments first. The bytes stay until they are collected.
+    """
+    users = _users(backend, _known(backend, name))
+    _check_owner(backend, caller, name)
+    if users:
+        raise InUseProblem(
+            detail=f"{name} is used by {', '.join(users[:10])}"
+            + (f" and {len(users) - 10} more" if len(users) > 10 else ""),
+            experiments=users,
+        )
+    backend.uploads.delete(name)
+
+
+def _known(backend: Backend, name: str) -> UploadInfo:
+    info = backend.uploads.find(name)
+    if info is None:
+        raise UnknownProblem(detail=f"there is no upload {name!r}")
+    return info
+
+
+def _fields(info: UploadInfo) -> dict[str, Any]:
+    return {key: getattr(info, key) for key in UploadView.model_fields}
+
+
+def _users(backend: Backend, info: UploadInfo) -> list[str]:
+    """Ids of the experiments with a stage that reads this content."""
+    found = []
+    for number in backend.experiments.ids():
+        try:
+            plan = backend.experiments.get(number).plan
+        except NotFoundError:  # deleted in between
+            continue
+        if any(info.digest in stage.uploads for stage in plan.stages):
+            found.append(number)
+    return found

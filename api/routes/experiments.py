@@ -1,87 +1,66 @@
-"""Experiments over REST: submit, look, cancel, retry."""
+"""Experiments over REST: submit, look, cancel, retry, delete."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel
+import yaml
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi_problem.error import ConflictProblem
 
+from api.accept import JSON, negotiated
+from api.auth import NotAllowed, Submitter
 from api.backend import Backend, BackendDependency
-from api.bodies import read_start
+from api.describe import ExperimentView, look_at
+from api.idempotency import IdempotencyKey
+from api.listing import ExperimentPage, Filters, PageParams, filters, page_of
 from api.planning import PlanView, resolve_text, view_plan
-from api.problems import UnknownProblem
-from shared.attempts import Failure
-from shared.experiments import Experiment, Standing
-from shared.plan import Plan, PlannedStage, make_plan
-from shared.reconcile import ExperimentState, StageState
-from shared.spec import SPEC_LIMIT, spec_schema
-from shared.store import NotFoundError
+from api.problems import PROBLEMS
+from api.spec_body import SPEC_BODY, SpecBody
+from api.submission import submit_spec
+from shared.experiments import Card, Experiment
+from shared.plan import make_plan
+from shared.reconcile import ExperimentState
+from shared.resolved import ResolvedSpec
+from shared.spec import spec_schema
 
 router = APIRouter(prefix="/v1", tags=["experiments"])
 
-SPEC_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/yaml": {"schema": {"type": "string"}},
-            "application/json": {"schema": {"type": "object"}},
-        },
+YAML = "application/yaml"
+VARY = {"Vary": "Accept"}
+LOCATION = {"Location": {"description": "Path of the experiment.", "schema": {"type": "string"}}}
+SUBMITTED: dict[int | str, dict[str, Any]] = {
+    201: {"description": "The experiment, new.", "headers": LOCATION},
+    200: {
+        "description": "The experiment, submitted before.",
+        "model": ExperimentView,
+        "headers": LOCATION,
+    },
+}
+DOCUMENT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The document, as JSON or (Accept: application/yaml) as YAML.",
+        "content": {JSON: {"schema": {"type": "object"}}, YAML: {"schema": {"type": "string"}}},
     }
 }
 
 
-class ExperimentView(BaseModel):
-    """An experiment and how far it is; `counts` are numbers of stages by state."""
+class RunningProblem(ConflictProblem):
+    """The experiment has to stop first."""
 
-    id: str
-    name: str
-    state: ExperimentState
-    submitted: str
-    stages: int
-    counts: dict[StageState, int]
-    report: str | None
+    title = "Still running."
 
 
-class StageView(BaseModel):
-    """A stage of an experiment. Times are in seconds, memory in bytes."""
-
-    key: str
-    kind: str
-    service: str
-    title: str
-    state: StageState
-    inputs: dict[str, str]
-    tokens: int | None
-    flops: float | None
-    progress: dict[str, Any] | None = None
-    seconds: float | None = None
-    peak_memory_bytes: int | None = None
-    reason: str | None = None
+def _experiment(number: str, backend: BackendDependency) -> Experiment:
+    return backend.experiments.get(number)
 
 
-def report_stage(plan: Plan) -> PlannedStage | None:
-    """The stage that writes the report."""
-    return next((stage for stage in plan.stages if stage.kind == "report"), None)
+def _card(number: str, backend: BackendDependency) -> Card:
+    return backend.experiments.card(number)
 
 
-def view(experiment: Experiment, standing: Standing) -> ExperimentView:
-    """The short form of an experiment."""
-    counts = dict.fromkeys(StageState, 0)
-    for state in standing.stages.values():
-        counts[state] += 1
-    report = report_stage(experiment.plan)
-    ready = report is not None and standing.stages[report.key] is StageState.DONE
-    return ExperimentView(
-        id=experiment.id,
-        name=experiment.name,
-        state=standing.state,
-        submitted=experiment.submitted,
-        stages=len(standing.stages),
-        counts=counts,
-        report=f"/experiments/{experiment.id}/report/report.html" if ready else None,
-    )
+FoundExperiment = Annotated[Experiment, Depends(_experiment)]
+FoundCard = Annotated[Card, Depends(_card)]  # many of them fit into memory, plans do not
 
 
 @router.get("/schema", summary="JSON Schema of a spec")
@@ -90,118 +69,113 @@ def schema() -> dict[str, Any]:
     return spec_schema()
 
 
-@router.post("/experiments", status_code=201, openapi_extra=SPEC_BODY)
-async def submit(request: Request, backend: BackendDependency) -> ExperimentView:
-    """Submit a spec (YAML or JSON). The same spec over the same data is the same experiment."""
-    body = await read_start(request, SPEC_LIMIT)
-    return await run_in_threadpool(_submit, backend, body)
+@router.post(
+    "/experiments",
+    status_code=201,
+    openapi_extra=SPEC_BODY,
+    responses=SUBMITTED | PROBLEMS(413, 415),
+)
+def submit(
+    body: SpecBody,
+    key: IdempotencyKey,
+    caller: Submitter,
+    backend: BackendDependency,
+    response: Response,
+) -> ExperimentView:
+    """Submit a spec (YAML or JSON). The same spec over the same data is the same experiment.
+
+    Answers 201 when this request made the experiment, and 200 when it was there: submitted before,
+    by anybody, or by an earlier request with the same Idempotency-Key and the same body. Unlike the
+    spec alone, the key holds the experiment fast when an upload or a hub branch that the spec names
+    has other content by now.
+    """
+    experiment, created = submit_spec(backend, caller, body, key)
+    if created:
+        backend.leases.ring()
+    response.status_code = 201 if created else 200
+    response.headers["Location"] = f"/v1/experiments/{experiment.id}"
+    return look_at(backend, experiment)
 
 
-def _submit(backend: Backend, body: bytes) -> ExperimentView:
-    resolved = resolve_text(body, backend.uploads)
-    experiment = backend.experiments.submit(
-        resolved.spec.name, resolved.model_dump(mode="json"), make_plan(resolved)
-    )
-    backend.leases.ring()
-    return view(experiment, backend.experiments.standing(experiment, backend.leases))
+@router.post("/experiments/plan", openapi_extra=SPEC_BODY, responses=PROBLEMS(413, 415))
+def preview(body: SpecBody, backend: BackendDependency) -> PlanView:
+    """What submitting the spec would do, stage by stage and in sum; nothing is stored or queued."""
+    return view_plan(make_plan(resolve_text(body, backend.uploads)), backend.experiments.survey)
 
 
-@router.post("/experiments/plan", openapi_extra=SPEC_BODY)
-async def plan_only(request: Request, backend: BackendDependency) -> PlanView:
-    """What submitting the spec would do; nothing is stored or queued."""
-    body = await read_start(request, SPEC_LIMIT)
-    return await run_in_threadpool(_dry_run, backend, body)
+@router.get("/experiments", name="list")
+def listing(
+    params: Annotated[PageParams, Depends()],
+    wanted: Annotated[Filters, Depends(filters)],
+    backend: BackendDependency,
+) -> ExperimentPage:
+    """Experiments, newest first. A page stays what it is while new ones are submitted."""
+    return page_of(backend, params, wanted)
 
 
-def _dry_run(backend: Backend, body: bytes) -> PlanView:
-    return view_plan(make_plan(resolve_text(body, backend.uploads)), backend.artifacts)
-
-
-@router.get("/experiments")
-def listing(backend: BackendDependency) -> list[ExperimentView]:
-    """All experiments, newest first."""
-    found = [backend.experiments.get(number) for number in backend.experiments.ids()]
-    return [view(one, backend.experiments.standing(one, backend.leases)) for one in found]
-
-
-@router.get("/experiments/{number}")
-def one(number: str, backend: BackendDependency) -> ExperimentView:
+@router.get("/experiments/{number}", name="get")
+def one(experiment: FoundCard, backend: BackendDependency) -> ExperimentView:
     """One experiment."""
-    experiment = backend.experiments.get(number)
-    return view(experiment, backend.experiments.standing(experiment, backend.leases))
+    return look_at(backend, experiment)
 
 
-@router.get("/experiments/{number}/stages")
-def stages(number: str, backend: BackendDependency) -> list[StageView]:
-    """Every stage with its state, in the order of the plan."""
-    experiment = backend.experiments.get(number)
-    standing = backend.experiments.standing(experiment, backend.leases)
-    return [_stage_view(backend, stage, standing) for stage in experiment.plan.stages]
+@router.get("/experiments/{number}/spec", responses=DOCUMENT | PROBLEMS(406))
+def spec(
+    request: Request,
+    experiment: FoundExperiment,
+    resolved: Annotated[
+        bool, Query(description="With the commits and digests that everything was pinned to.")
+    ] = False,
+) -> Response:
+    """The spec with its defaults written out: submitted again, it is the same experiment."""
+    document = ResolvedSpec.model_validate(experiment.spec)
+    shown = document if resolved else document.spec
+    if negotiated(request, (JSON, YAML)) == JSON:
+        text = shown.model_dump_json(exclude_none=True)
+        return Response(text, media_type=JSON, headers=VARY)
+    values = shown.model_dump(mode="json", exclude_none=True)
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return Response(text, media_type=YAML, headers=VARY)
 
 
-def _stage_view(backend: Backend, stage: PlannedStage, standing: Standing) -> StageView:
-    state = standing.stages[stage.key]
-    about = StageView(
-        **stage.model_dump(
-            include={"key", "kind", "service", "title", "inputs", "tokens", "flops"}
-        ),
-        state=state,
-    )
-    if state is StageState.RUNNING:
-        return about.model_copy(update={"progress": standing.progress.get(stage.key)})
-    if state is StageState.FAILED:
-        failure: Failure | None = backend.book.failure(stage.key)
-        return about.model_copy(update={"reason": failure.reason if failure else None})
-    if state is StageState.DONE:
-        manifest = backend.experiments.manifest(stage.key)
-        return about.model_copy(
-            update={
-                "seconds": manifest.seconds,
-                "peak_memory_bytes": manifest.peak_memory_bytes,
-            }
-        )
-    return about
-
-
-@router.get("/experiments/{number}/stages/{key}/log", response_class=Response)
-def stage_log(number: str, key: str, backend: BackendDependency) -> Response:
-    """The log of the stage's last ended attempt, as text."""
-    experiment = backend.experiments.get(number)
-    if all(stage.key != key for stage in experiment.plan.stages):
-        raise UnknownProblem(detail=f"{number} has no stage {key}")
-    for attempt in reversed(backend.book.attempts(key)):
-        try:
-            text = backend.book.log(key, attempt.attempt)
-        except NotFoundError:
-            continue
-        return Response(text, media_type="text/plain; charset=utf-8")
-    raise UnknownProblem(detail="no attempt has ended yet")
+@router.get("/experiments/{number}/plan")
+def plan(experiment: FoundExperiment, backend: BackendDependency) -> PlanView:
+    """The plan of a submitted experiment, with what exists of it by now."""
+    return view_plan(experiment.plan, backend.experiments.survey)
 
 
 @router.post("/experiments/{number}/cancel")
-def cancel(number: str, backend: BackendDependency) -> ExperimentView:
-    """Stop working on an experiment; finished stages stay."""
-    experiment = backend.experiments.get(number)
-    backend.experiments.cancel(number)
+def cancel(experiment: FoundCard, backend: BackendDependency, _caller: Submitter) -> ExperimentView:
+    """Stop working on an experiment; finished stages stay. Stages that another experiment wants
+    go on.
+    """
+    backend.experiments.cancel(experiment.id)
     backend.leases.ring()
-    return view(experiment, backend.experiments.standing(experiment, backend.leases))
+    return look_at(backend, experiment)
 
 
 @router.post("/experiments/{number}/retry")
-def retry(number: str, backend: BackendDependency) -> ExperimentView:
+def retry(
+    experiment: FoundExperiment, backend: BackendDependency, _caller: Submitter
+) -> ExperimentView:
     """Take a failed or cancelled experiment up again, from what exists."""
-    experiment = backend.experiments.get(number)
     backend.experiments.retry(experiment, backend.leases)
     backend.leases.ring()
-    return view(experiment, backend.experiments.standing(experiment, backend.leases))
+    return look_at(backend, experiment)
 
 
-@router.get("/experiments/{number}/results")
-def results(number: str, backend: BackendDependency) -> Response:
-    """results.json of the finished report."""
-    stage = report_stage(backend.experiments.get(number).plan)
-    manifest = backend.artifacts.manifest(stage.key) if stage else None
-    if manifest is None:
-        raise UnknownProblem(detail="the report is not finished")
-    data = backend.store.get(backend.artifacts.object_name(manifest, "results.json"))
-    return Response(data, media_type="application/json")
+@router.delete("/experiments/{number}", status_code=204, responses=PROBLEMS(409))
+def delete(experiment: FoundExperiment, backend: BackendDependency, caller: Submitter) -> None:
+    """Forget an experiment that does not run. What it made stays until it is collected, and is
+    found again when the spec is submitted again. For its owner, or a key with the scope `admin`.
+    """
+    if not caller.owns(experiment.owner):
+        raise NotAllowed(detail=f"{experiment.id} belongs to {experiment.owner or 'nobody'}")
+    if _state(backend, experiment) is ExperimentState.RUNNING:
+        raise RunningProblem(detail=f"{experiment.id} is running; cancel it first")
+    backend.experiments.delete(experiment, backend.leases)
+    backend.leases.ring()
+
+
+def _state(backend: Backend, experiment: Experiment) -> ExperimentState:
+    return backend.experiments.standing(experiment, backend.leases).state

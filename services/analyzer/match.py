@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.analyzer.assign import one_to_one
 from services.analyzer.codes import Codes, FloatArray, IntArray, load_codes
 from services.analyzer.correlate import Pairs, search
+from shared.assignment import matches_at
 from shared.parameters import MatchParameters
 from shared.stage import Leave, Stage, StageError
 
@@ -114,8 +114,7 @@ def match_codes(
     alive_F, alive_G = parent.firings >= needed, child.firings >= needed
     found = search(parent, child, min(floor, threshold), alive_F, alive_G, watch=watch)
     pairs = found.pairs
-    high = np.flatnonzero(pairs.r_Z >= threshold)
-    chosen = high[one_to_one(pairs.parent_Z[high], pairs.child_Z[high], pairs.r_Z[high])]
+    chosen = matches_at(threshold, pairs.parent_Z, pairs.child_Z, pairs.r_Z)
     match_F, match_r_F = np.full(parent.width, -1), np.full(parent.width, np.nan)
     match_G, match_r_G = np.full(child.width, -1), np.full(child.width, np.nan)
     match_F[pairs.parent_Z[chosen]] = pairs.child_Z[chosen]

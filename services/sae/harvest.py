@@ -16,16 +16,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from services.sae.source import forward_contexts, open_stream
+from shared.failpoints import reached
 from shared.lm import hooks
 from shared.lm.load import load_model
 from shared.parameters import HarvestParameters
@@ -40,17 +38,17 @@ def run(stage: Stage) -> None:
     """Write activations-00000.safetensors .. and the results vectors, width and shards.
 
     Raises StageError for a context longer than the corpora, a layer that does not exist, fewer
-    tokens than a context, or a full disk.
+    tokens than a context, or a disk that is too small.
     """
     parameters = HarvestParameters.model_validate(stage.parameters)
     model = load_model(stage.input("model").path)
     stream = open_stream(stage, parameters.context, parameters.seed)
     harvest = Harvest(model, stream, parameters)
-    check_free_space(stage.output, harvest.bytes)
+    check_space(stage.output, harvest.bytes)
     saved = _take_over(stage.resume, stage.output)
     for number in range(saved, harvest.shards):
-        with disk_full_is_an_error(harvest.bytes):
-            harvest.write(number, stage)
+        harvest.write(number, stage)
+        reached("after-shard")
         if stage.stopping or (stage.checkpoint_due() and number + 1 >= 2 * saved):
             stage.save_checkpoint(number + 1, lambda target: _link_all(stage.output, target))
             saved = number + 1
@@ -110,32 +108,19 @@ class Harvest:
         save_file({"activations": x_VD, "position": position_V}, stage.output / shard_name(number))
 
 
-def check_free_space(directory: Path, needed: int) -> None:
-    """Raise StageError when the file system of the directory has fewer than `needed` bytes."""
-    free = shutil.disk_usage(directory).free
-    if free < needed:
-        raise _disk_full(needed, f"{free / 1e9:.1f} GB are free")
-
-
-@contextmanager
-def disk_full_is_an_error(needed: int) -> Iterator[None]:
-    """Turn "no space left" while writing into a StageError that says what was needed."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        # safetensors wraps the operating system's error and keeps only its words.
-        full = f"os error {errno.ENOSPC}", f"os error {errno.EDQUOT}"
-        code = getattr(error, "errno", None)
-        if code in (errno.ENOSPC, errno.EDQUOT) or any(words in str(error) for words in full):
-            raise _disk_full(needed, "the disk is full") from error
-        raise
-
-
-def _disk_full(needed: int, found: str) -> StageError:
-    return StageError(
-        f"storing the activations takes {needed / 1e9:.1f} GB, but {found}: "
-        "use fewer tokens or stream the activations into training"
-    )
+def check_space(directory: Path, needed: int) -> None:
+    """Raise StageError when the file system of the directory could never hold `needed` bytes, and
+    OSError (no space left: the stage is tried again later) when it cannot now.
+    """
+    disk = shutil.disk_usage(directory)
+    if disk.total < needed:
+        raise StageError(
+            f"storing the activations takes {needed / 1e9:.1f} GB, but the disk has "
+            f"{disk.total / 1e9:.1f} GB: use fewer tokens or stream the activations into training"
+        )
+    if disk.free < needed:
+        free = f"{disk.free / 1e9:.1f} GB are free, {needed / 1e9:.1f} GB are needed"
+        raise OSError(errno.ENOSPC, free)
 
 
 def _link_all(source: Path, target: Path) -> None:

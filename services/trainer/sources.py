@@ -6,8 +6,11 @@ All of them come one at a time. What cannot be used ends the stage with one sent
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from services.trainer.builtin import documents as builtin_documents
 from services.trainer.builtin.grammar import Document
@@ -86,7 +89,7 @@ def _hub(source: HubSource, skipped: Skipped) -> Iterator[Document]:
     except (DatasetNotFoundError, ValueError, FileNotFoundError) as error:
         reason = str(error).strip().splitlines()[0]
         raise StageError(f"data set {source.name} at {source.revision}: {reason}") from error
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(_undamaged(rows, source), 1):
         if source.text_column not in row:
             columns = ", ".join(sorted(row))
             raise StageError(
@@ -104,3 +107,23 @@ def _hub(source: HubSource, skipped: Skipped) -> Iterator[Document]:
             skipped["too long"] += 1
         else:
             yield Document(text)
+
+
+def _undamaged(rows: Iterable[dict[str, Any]], source: HubSource) -> Iterator[dict[str, Any]]:
+    """The rows; StageError where a file of the data set cannot be decoded.
+
+    pyarrow tells of damaged pages by its own errors or by a bare OSError. One with a number, or of
+    a kind of its own, is the network's: that may be better the next time.
+    """
+    number = 0
+    try:
+        for row in rows:
+            number += 1
+            yield row
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise StageError(
+            f"data set {source.name} at {source.revision} is damaged after row {number}: {reason}"
+        ) from error

@@ -49,9 +49,13 @@ def read_text(text: str | bytes) -> Any:
 
 def _read_json(text: str) -> Any:
     try:
-        return _checked(json.loads(text, object_pairs_hook=_pairs, parse_constant=_no_constant))
+        value = json.loads(text, object_pairs_hook=_pairs, parse_constant=_no_constant)
+        json.dumps(value, ensure_ascii=False).encode()  # an escape may be half of a character
+        return _checked(value)
     except json.JSONDecodeError:
         raise
+    except UnicodeEncodeError:
+        raise SpecError(ROOT, "has half of a surrogate pair, which is not text") from None
     except RecursionError:
         raise SpecError(ROOT, f"is nested deeper than {MAX_DEPTH} levels") from None
     except SpecError:

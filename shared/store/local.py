@@ -3,131 +3,148 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from shared.store.base import NotFoundError, ObjectInfo, checked
+from shared.store.base import (
+    NotFoundError,
+    ObjectInfo,
+    StoreError,
+    beside,
+    checked,
+    disk_error,
+)
 
 PIECE = 1 << 20  # bytes read at once
+_MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 class LocalStore:
-    """Objects are files under `root`; what is being written lies in `root/.incoming`."""
+    """Objects are files under `root`; what is being written lies in `root/.incoming`.
+
+    Folders that become empty are left: a writer may be about to use them.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
         self._incoming = self._root / ".incoming"
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        with _disk(f"the store {self._root}"):
+            self._incoming.mkdir(parents=True, exist_ok=True)
 
     def _path(self, name: str) -> Path:
         return self._root / checked(name)
 
-    def _publish(self, part: Path, name: str) -> None:
-        target = self._path(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part.replace(target)
-        _sync_directory(target.parent)
+    def _target(self, name: str) -> Path:
+        """Where an object goes, with its folder made; ValueError if others are in its way."""
+        path = self._path(name)
+        with _disk(name):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                raise ValueError(f"{name!r} cannot lie below another object") from None
+            if path.is_dir():
+                raise ValueError(f"{name!r} has other objects below it")
+        return path
 
-    def _part(self) -> Path:
-        return self._incoming / uuid.uuid4().hex
+    @contextlib.contextmanager
+    def _part(self) -> Iterator[Path]:
+        """A place for what is being written; nothing is left of it, whatever happens."""
+        part = self._incoming / uuid.uuid4().hex
+        try:
+            yield part
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
     def put(self, name: str, data: bytes) -> None:
         """See Store."""
-        checked(name)
-        part = self._part()
-        _write(part, data)
-        self._publish(part, name)
+        target = self._target(name)
+        with _disk(name), self._part() as part:
+            _write(part, data)
+            _move(part, target)
 
     def put_file(self, name: str, path: Path) -> None:
         """See Store. The file is moved when it lies on the same file system, copied otherwise."""
-        checked(name)
-        part = self._part()
-        try:
-            path.replace(part)
-        except OSError:
-            shutil.copyfile(path, part)
-        with part.open("rb") as handle:
-            os.fsync(handle.fileno())
-        self._publish(part, name)
+        target = self._target(name)
+        with path.open("rb") as source, _disk(name):
+            os.fsync(source.fileno())
+            try:
+                _move(path, target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                self._take(name, source)
 
     def put_stream(self, name: str, stream: BinaryIO) -> None:
         """See Store."""
-        checked(name)
-        part = self._part()
-        try:
-            with part.open("wb") as handle:
-                shutil.copyfileobj(stream, handle, PIECE)
-                handle.flush()
-                os.fsync(handle.fileno())
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        self._publish(part, name)
+        self._target(name)
+        self._take(name, stream)
+
+    def _take(self, name: str, stream: BinaryIO) -> None:
+        with self._part() as part:
+            with contextlib.ExitStack() as files:
+                with _disk(name):
+                    handle = files.enter_context(part.open("wb"))
+                while piece := stream.read(PIECE):
+                    with _disk(name):
+                        handle.write(piece)
+                with _disk(name):
+                    _sync(handle)
+            with _disk(name):
+                _move(part, self._path(name))
 
     def create(self, name: str, data: bytes) -> bool:
         """See Store. A hard link fails when the name is taken: the first one wins."""
-        target = self._path(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = self._part()
-        _write(part, data)
-        try:
-            os.link(part, target)
-        except FileExistsError:
-            return False
-        finally:
-            part.unlink()
-        _sync_directory(target.parent)
+        target = self._target(name)
+        with _disk(name), self._part() as part:
+            _write(part, data)
+            try:
+                os.link(part, target)
+            except FileExistsError:
+                return False
+            _sync_directory(target.parent)
         return True
 
     def get(self, name: str) -> bytes:
         """See Store."""
-        try:
+        with _reading(name):
             return self._path(name).read_bytes()
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise NotFoundError(name) from None
 
     def open(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """See Store."""
-        if self.stat(name) is None:
-            raise NotFoundError(name)
-        return self._pieces(self._path(name), start, end)
-
-    @staticmethod
-    def _pieces(path: Path, start: int, end: int | None) -> Iterator[bytes]:
-        with path.open("rb") as handle:
-            handle.seek(start)
-            left = path.stat().st_size - start if end is None else end - start
-            while left > 0 and (piece := handle.read(min(PIECE, left))):
-                left -= len(piece)
-                yield piece
+        if start < 0:
+            raise ValueError(f"a range cannot start at {start}")
+        with _reading(name):
+            handle = self._path(name).open("rb")
+        return _pieces(name, handle, start, end)
 
     def download(self, name: str, path: Path) -> None:
         """See Store."""
-        try:
-            shutil.copyfile(self._path(name), path)
-        except (FileNotFoundError, IsADirectoryError):
-            raise NotFoundError(name) from None
+        pieces = self.open(name)
+        with _disk(name), beside(path) as part, part.open("wb") as target:
+            target.writelines(pieces)
 
     def stat(self, name: str) -> ObjectInfo | None:
         """See Store."""
-        path = self._path(name)
         try:
-            status = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
+            with _reading(name):
+                status = self._path(name).stat()
+        except NotFoundError:
             return None
-        if not path.is_file():
+        if not stat.S_ISREG(status.st_mode):
             return None
         return ObjectInfo(name, status.st_size, status.st_mtime)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """See Store."""
+        """See Store. What vanishes while it is listed is left out."""
         folder = self._root / checked(prefix.rstrip("/"))
         names = []
-        for directory, _, files in os.walk(folder):
+        for directory, _, files in os.walk(folder, onerror=_walk_error):
             place = Path(directory).relative_to(self._root).as_posix()
             names += [f"{place}/{file}" for file in files]
         for name in sorted(names):
@@ -135,8 +152,8 @@ class LocalStore:
                 yield info
 
     def delete(self, name: str) -> None:
-        """See Store. Folders that become empty are left: a writer may be about to use them."""
-        with contextlib.suppress(FileNotFoundError):
+        """See Store."""
+        with contextlib.suppress(NotFoundError), _reading(name):
             self._path(name).unlink()
 
     def local_path(self, name: str) -> Path | None:
@@ -150,11 +167,56 @@ class LocalStore:
         return None
 
 
+@contextlib.contextmanager
+def _disk(name: str) -> Iterator[None]:
+    """What the disk says, in the store's words."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        raise disk_error(error, name) from error
+
+
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """The same, where a file that is not there is an object that is not there."""
+    with _disk(name):
+        try:
+            yield
+        except _MISSING:
+            raise NotFoundError(name) from None
+
+
+def _walk_error(error: OSError) -> None:
+    """A folder that is gone holds nothing; one that cannot be read must not seem empty."""
+    if not isinstance(error, _MISSING):
+        raise disk_error(error, str(error.filename)) from error
+
+
+def _pieces(name: str, handle: BinaryIO, start: int, end: int | None) -> Iterator[bytes]:
+    with handle, _disk(name):
+        handle.seek(start)
+        left = os.fstat(handle.fileno()).st_size - start if end is None else end - start
+        while left > 0 and (piece := handle.read(min(PIECE, left))):
+            left -= len(piece)
+            yield piece
+
+
 def _write(path: Path, data: bytes) -> None:
     with path.open("wb") as handle:
         handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
+        _sync(handle)
+
+
+def _sync(handle: BinaryIO) -> None:
+    handle.flush()
+    os.fsync(handle.fileno())
+
+
+def _move(part: Path, target: Path) -> None:
+    part.replace(target)
+    _sync_directory(target.parent)
 
 
 def _sync_directory(path: Path) -> None:

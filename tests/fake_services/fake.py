@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -17,6 +18,8 @@ STAGES = {
     "die": "tests.fake_services.fake:die",
     "sleep": "tests.fake_services.fake:sleep",
     "count": "tests.fake_services.fake:count",
+    "full": "tests.fake_services.fake:full",
+    "talk": "tests.fake_services.fake:talk",
 }
 PRELOAD = ("numpy",)
 
@@ -49,6 +52,18 @@ def die(stage: Stage) -> None:
 def sleep(stage: Stage) -> None:
     """Ignores every request to leave."""
     time.sleep(stage.parameters["seconds"])
+
+
+def full(stage: Stage) -> None:
+    """What a full disk does."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def talk(stage: Stage) -> None:
+    """Says something now and then."""
+    for number in range(stage.parameters["lines"]):
+        print("line", number)
+        time.sleep(stage.parameters["pause"])
 
 
 def count(stage: Stage) -> None:

@@ -12,15 +12,17 @@ import pytest
 from redis import Redis
 
 from shared.artifacts import Artifacts
-from shared.attempts import AttemptBook
+from shared.attempts import Attempt, AttemptBook
+from shared.checkpoints import Checkpoints
 from shared.lease import Leases
 from shared.metrics import WorkerMetrics
 from shared.plan import PlannedStage
 from shared.plan.graph import stage_key
 from shared.settings import Settings
 from shared.spawner import Spawner
-from shared.store import LocalStore
+from shared.store import LocalStore, Store, StoreError
 from shared.supervise import Supervisor
+from shared.supervise.preparation import Preparation
 
 
 class Bench:
@@ -35,9 +37,14 @@ class Bench:
         self.book = AttemptBook(self.store)
         self.supervisor = self.another(spawner)
 
-    def another(self, spawner: Spawner) -> Supervisor:
+    def another(self, spawner: Spawner, store: Store | None = None) -> Supervisor:
         return Supervisor(
-            self.settings, self.store, self.leases, spawner, WorkerMetrics(), lambda: self.drain
+            self.settings,
+            store or self.store,
+            self.leases,
+            spawner,
+            WorkerMetrics(),
+            lambda: self.drain,
         )
 
     def stage(self, kind: str, parameters: dict[str, object], *inputs: str) -> str:
@@ -179,6 +186,98 @@ def test_a_stage_that_says_nothing_for_too_long_is_killed(
     assert "said nothing" in (bench.book.attempts(key)[0].reason or "")
 
 
+class Flaky(LocalStore):
+    """A store that does not answer while `down`, or fails for some names for a while."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.failures = 0
+        self.part = "/files/"
+
+    def put_file(self, name: str, path: Path) -> None:
+        if self.part in name and self.failures:
+            self.failures -= 1
+            raise StoreError("the store does not answer")
+        super().put_file(name, path)
+
+
+def test_a_store_that_does_not_answer_is_asked_again_until_it_takes_the_result(
+    bench: Bench, spawner: Spawner
+) -> None:
+    store = Flaky(bench.settings.data / "store")
+    store.failures = 3
+    key = bench.stage("add", {"value": 4})
+
+    assert bench.another(spawner, store).run(key) == "committed"
+    assert store.failures == 0
+    manifest = bench.artifacts.manifest(key)
+    assert manifest is not None
+    assert bench.store.get(bench.artifacts.object_name(manifest, "sum.txt")) == b"4"
+
+
+def test_a_checkpoint_that_the_store_did_not_take_is_offered_again_when_leaving(
+    bench: Bench, spawner: Spawner
+) -> None:
+    store = Flaky(bench.settings.data / "store")
+    store.part, store.failures = "/checkpoints/", 2
+    key = bench.stage("count", {"to": 20, "pause": 0.05})
+    threading.Timer(0.4, lambda: setattr(bench, "drain", True)).start()
+
+    assert bench.another(spawner, store).run(key) == "left"
+    assert Checkpoints(bench.store).newest(key) is not None
+
+
+def test_a_full_disk_does_not_count_against_the_stage_and_puts_it_off(
+    bench: Bench, redis: Redis
+) -> None:
+    key = bench.stage("full", {})
+
+    assert [bench.supervisor.run(key) for _ in range(5)] == ["hindered"] * 5
+    assert bench.book.failure(key) is None
+    assert {one.reason for one in bench.book.attempts(key)} == {
+        "no space left on the worker ([Errno 28] No space left on device)"
+    }
+    assert bench.leases.told([key]) == {key}, "nobody rings for it now"
+
+
+def test_a_missing_input_is_told_to_the_reconciler(bench: Bench) -> None:
+    first = bench.stage("add", {"value": 1})
+    key = bench.stage("add", {"value": 10}, first)
+    bench.leases.wait_for_bell(0.1)
+
+    assert bench.supervisor.run(key) is None
+    assert bench.leases.wait_for_bell(1) == [f"missing:{first}"]
+
+
+def test_the_end_of_a_running_stages_log_is_published(bench: Bench) -> None:
+    key = bench.stage("talk", {"lines": 20, "pause": 0.1})
+    thread = threading.Thread(target=lambda: bench.supervisor.run(key))
+    thread.start()
+    _until(lambda: "line 3" in getattr(bench.leases.live_log(key), "text", ""))
+    thread.join()
+
+
+def test_what_a_killed_attempt_left_on_the_disk_goes_with_the_next(bench: Bench) -> None:
+    left = bench.settings.data / "work" / "killed"
+    left.mkdir(parents=True)
+    (left / "lock").touch()
+    (left / "large").write_bytes(b"x" * 1000)
+
+    assert bench.supervisor.run(bench.stage("add", {"value": 1})) == "committed"
+    assert not left.exists()
+
+
+def test_a_worker_whose_clock_is_behind_still_counts_attempts_after_a_retry(bench: Bench) -> None:
+    key = bench.stage("crash", {})
+    for number in range(3):
+        late = Attempt(attempt=f"late{number}", host="x", started="2099-01-01T00:00:00.000+00:00")
+        bench.book.write(key, late)
+    bench.book.forgive(key)
+    assert bench.supervisor.run(key) == "crashed", "attempts before the retry do not count"
+    assert bench.supervisor.run(key) == "crashed"
+    assert bench.supervisor.run(key) == "failed"
+
+
 def test_only_one_of_two_supervisors_runs_a_stage(bench: Bench, redis: Redis) -> None:
     key = bench.stage("count", {"to": 10, "pause": 0.05})
     other = Spawner(["fake"], threads=1, package="tests.fake_services")
@@ -244,5 +343,6 @@ def test_assignments_are_plain_json(bench: Bench, spawner: Spawner) -> None:
     key = bench.stage("add", {"value": 1})
     stage = PlannedStage.model_validate_json(bench.store.get(f"stages/{key}/stage.json"))
     directory = bench.settings.data / "x"
-    bench.supervisor._prepare(stage, {}, directory)
+    directory.mkdir()
+    Preparation(bench.settings, bench.store).prepare(stage, {}, directory)
     assert json.loads((directory / "assignment.json").read_text())["parameters"] == {"value": 1}

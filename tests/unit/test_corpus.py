@@ -264,7 +264,11 @@ for number, source in enumerate(json.loads(sys.argv[1])):
 def test_a_data_set_is_streamed_from_the_hub_at_its_commit(tmp_path: Path) -> None:
     table = io.BytesIO()
     pq.write_table(
-        pa.table({"content": [*TEXTS, None], "n": range(2001)}), table, row_group_size=99
+        pa.table({"content": [*TEXTS, None], "n": range(2001)}),
+        table,
+        row_group_size=99,
+        compression="none",
+        use_dictionary=False,
     )
     files = {"README.md": b"# some text\n", "data/train-00000.parquet": table.getvalue()}
     good = {"source": "hub", "name": "me/py", "revision": COMMIT, "text_column": "content"}
@@ -275,8 +279,13 @@ def test_a_data_set_is_streamed_from_the_hub_at_its_commit(tmp_path: Path) -> No
         good | {"split": "test"},
         good | {"name": "me/nothing"},
         good | {"revision": "ba" * 20},
+        good | {"name": "me/damaged"},
     ]
-    with serve({"datasets/me/py": files}) as hub:
+    damaged = bytearray(table.getvalue())
+    place = damaged.index(TEXTS[1500].encode())
+    damaged[place - 2000 : place + 2000] = b"\xff" * 4000
+    broken = {**files, "data/train-00000.parquet": bytes(damaged)}
+    with serve({"datasets/me/py": files, "datasets/me/damaged": broken}) as hub:
         child = subprocess.run(
             [sys.executable, "-c", HUB_CHILD, json.dumps(asked), str(tmp_path)],
             cwd=Path(__file__).parents[2],
@@ -298,4 +307,5 @@ def test_a_data_set_is_streamed_from_the_hub_at_its_commit(tmp_path: Path) -> No
     assert "Bad split: test" in found[3]
     assert found[4].startswith(f"data set me/nothing at {COMMIT}: ")
     assert "Revision" in found[5]
+    assert found[6].startswith(f"data set me/damaged at {COMMIT} is damaged after row ")
     assert all("\n" not in sentence for sentence in found[1:])

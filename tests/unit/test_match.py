@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from services.analyzer.assign import one_to_one
 from services.analyzer.codes import Codes
 from services.analyzer.correlate import search
 from services.analyzer.match import match_codes, run
+from shared.assignment import matches_at, one_to_one
 from shared.stage import Leave, StageError
 from tests.planted import (
     codes_of,
@@ -285,3 +285,14 @@ def test_results_are_plain_numbers(tmp_path: Path) -> None:
     edges = results["best_r_parent"]["edges"]
     assert (edges[0], edges[-1], len(edges)) == (0, 1, 51)
     assert results["best_r_parent"]["counts"][-1] == results["alive_parent"]
+
+
+def test_candidates_below_the_threshold_change_no_match() -> None:
+    rng = np.random.default_rng(11)
+    parent, child = np.divmod(rng.permutation(400)[:150], 20)
+    r = rng.random(150).round(2) + 0.01
+    for threshold in (0.2, 0.5, 0.9):
+        high = np.flatnonzero(r >= threshold)
+        alone = one_to_one(parent[high], child[high], r[high])
+        assert (matches_at(threshold, parent, child, r) == high[alone]).all()
+    assert len(matches_at(2.0, parent, child, r)) == 0

@@ -146,7 +146,47 @@ def test_a_tokenizer_json_is_recognised(tmp_path: Path) -> None:
     assert (info.format, info.rows) == ("tokenizer", None)
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_tokenizer_json_may_be_one_line_or_many(
+    tmp_path: Path, indent: int | None, end: str
+) -> None:
+    content = json.dumps({"model": {"vocab": {"a": 0}}}, indent=indent) + end
+    assert inspect_upload(put(tmp_path, "a", content.encode()), "t").format == "tokenizer"
+
+
+def test_jsonl_is_told_from_a_tokenizer_by_its_first_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(_: Path) -> bytes:
+        raise AssertionError("the whole file was read into memory")
+
+    path = put(tmp_path, "a", b'{"text": "one", "model": {"vocab": {}}}\n' * 3)
+    monkeypatch.setattr(Path, "read_bytes", never)
+    assert inspect_upload(path, "a").format == "jsonl"
+
+
+def test_the_name_that_the_file_had_tells_text_from_jsonl(tmp_path: Path) -> None:
+    path = put(tmp_path, "a", b'{"text": "one"}\n')
+    assert inspect_upload(path, "corpus").format == "jsonl"
+    assert inspect_upload(path, "corpus", filename="x.TXT").format == "text"
+    assert inspect_upload(path, "corpus", filename="x.TXT").name == "corpus"
+
+
+def test_a_digest_that_is_known_is_not_computed_again(tmp_path: Path) -> None:
+    path = put(tmp_path, "a", b'{"text": "one"}\n')
+    assert inspect_upload(path, "a", digest="known").digest == "known"
+
+
 # ---------------------------------------------------------------------- what is refused
+
+
+def test_a_file_of_another_format_than_it_was_sent_as_is_refused(tmp_path: Path) -> None:
+    path = put(tmp_path, "a", b'{"text": "one"}\n')
+    assert inspect_upload(path, "a", formats=("text", "jsonl")).format == "jsonl"
+    with pytest.raises(UploadError, match=r"^a: was sent as zip but its content is jsonl$"):
+        inspect_upload(path, "a", formats=("zip",))
+
 
 GOOD_LINE = b'{"text": "fine"}\n'
 BAD_FILES = {

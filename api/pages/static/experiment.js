@@ -1,44 +1,49 @@
-// Keeps the page of one experiment up to date, and carries out its two buttons.
-const INTERVAL = 1000; // milliseconds between two looks
+// Keeps the page of one experiment up to date by its stream of events, and carries out its buttons.
+import { describe, element } from "./elements.js";
+import { detail } from "./attempts.js";
+
+const AGAIN = 2000; // milliseconds until the next look where there is no stream
+const ENDED = ["complete", "failed", "cancelled"];
+const LOGGED = ["running", "done", "failed"];
+
 const table = document.getElementById("stages");
 const url = `/v1/experiments/${table.dataset.experiment}`;
+const rows = new Map([...table.tBodies[0].rows].map((row) => [row.dataset.key, row]));
+let source = null;
+let timer = null;
 
-function number(value) {
-  return value >= 1000 ? `${(value / 1000).toFixed(1)}k` : Number(value.toPrecision(3)).toString();
-}
-
-function describe(progress) {
-  const parts = [];
-  for (const [name, value] of Object.entries(progress)) {
-    if (["loss", "accuracy", "l0", "explained_variance"].includes(name)) {
-      parts.push(`${name.replace("_", " ")} ${number(value)}`);
-    } else if (name.endsWith("_per_second")) {
-      parts.push(`${number(value)} ${name.replace("_per_second", "")}/s`);
-    }
-  }
-  if (progress.done > 0 && progress.seconds) {
-    parts.push(`${Math.round((progress.seconds * (progress.total - progress.done)) / progress.done)} s left`);
-  }
-  return parts.join(" · ");
-}
-
-function showStage(row, stage) {
+function showStage(stage) {
+  const row = rows.get(stage.key);
   const state = row.querySelector(".state");
   state.textContent = stage.state;
   state.className = `state ${stage.state}`;
-  const cell = row.querySelector(".progress");
-  cell.replaceChildren();
-  if (stage.progress && stage.progress.total) {
-    const bar = document.createElement("progress");
-    bar.max = stage.progress.total;
-    bar.value = stage.progress.done;
-    cell.append(bar, describe(stage.progress));
-  } else if (stage.reason) {
-    cell.textContent = stage.reason;
+  row.querySelector(".progress").replaceChildren(stage.reason ?? "");
+  const figures = row.querySelectorAll(".number");
+  figures[0].textContent = stage.seconds?.toFixed(1) ?? "";
+  figures[1].textContent = stage.peak_memory_bytes ? Math.round(stage.peak_memory_bytes / 1e6) : "";
+  const log = row.querySelector(".log");
+  const running = stage.state === "running";
+  log.hidden = !LOGGED.includes(stage.state);
+  log.href = `${url}/stages/${stage.key}/log${running ? "?follow=true" : ""}`;
+  log.textContent = running ? "follow" : "log";
+}
+
+function showProgress(progress) {
+  for (const [key, one] of Object.entries(progress)) {
+    const cell = rows.get(key).querySelector(".progress");
+    if (!one.total) {
+      cell.replaceChildren(describe(one));
+      continue;
+    }
+    let bar = cell.querySelector("progress");
+    if (!bar) {
+      bar = element("progress");
+      cell.replaceChildren(bar, element("span"));
+    }
+    bar.max = one.total;
+    bar.value = one.done;
+    cell.querySelector("span").textContent = describe(one);
   }
-  const cells = row.querySelectorAll(".number");
-  if (stage.seconds !== null) cells[0].textContent = stage.seconds.toFixed(1);
-  if (stage.peak_memory_bytes) cells[1].textContent = Math.round(stage.peak_memory_bytes / 1e6);
 }
 
 function showExperiment(experiment) {
@@ -55,22 +60,62 @@ function showExperiment(experiment) {
   if (experiment.report) report.href = experiment.report;
 }
 
+// A closed stream is asked for again by the browser, so it is closed here when all is said.
+function follow(seen) {
+  source?.close();
+  clearTimeout(timer);
+  source = new EventSource(`${url}/events?since=${encodeURIComponent(seen)}`);
+  source.addEventListener("stage", (event) => showStage(JSON.parse(event.data)));
+  source.addEventListener("progress", (event) => showProgress(JSON.parse(event.data)));
+  source.addEventListener("experiment", (event) => {
+    const experiment = JSON.parse(event.data);
+    showExperiment(experiment);
+    table.dataset.seen = event.lastEventId;
+    if (ENDED.includes(experiment.state)) source.close();
+  });
+  source.addEventListener("error", () => {
+    // While it connects the browser tries by itself. It gives up on an answer that is no stream,
+    // as from a proxy that stands before a server that restarts.
+    if (source.readyState === EventSource.CLOSED) look();
+  });
+}
+
+// Without a stream: ask for everything, now and then.
 async function look() {
+  clearTimeout(timer);
   try {
     const [experiment, stages] = await Promise.all(
       [url, `${url}/stages`].map(async (one) => (await fetch(one)).json()),
     );
     showExperiment(experiment);
-    for (const stage of stages) {
-      showStage(table.querySelector(`[data-key="${stage.key}"]`), stage);
-    }
+    stages.forEach(showStage);
+    showProgress(
+      Object.fromEntries(stages.filter((one) => one.progress).map((one) => [one.key, one.progress])),
+    );
+    if (ENDED.includes(experiment.state)) return;
   } catch {
     // The server may be away for a moment; the next look tells.
   }
-  setTimeout(look, INTERVAL);
+  timer = setTimeout(look, AGAIN);
 }
 
 for (const verb of ["cancel", "retry"]) {
-  document.getElementById(verb).addEventListener("click", () => fetch(`${url}/${verb}`, { method: "POST" }));
+  document.getElementById(verb).addEventListener("click", async () => {
+    const problem = document.getElementById("problem");
+    problem.textContent = "";
+    try {
+      const answer = await fetch(`${url}/${verb}`, { method: "POST" });
+      if (!answer.ok) problem.textContent = (await answer.json()).detail;
+      else follow(table.dataset.seen);
+    } catch {
+      problem.textContent = "The server does not answer; try again in a moment.";
+    }
+  });
 }
-look();
+table.addEventListener("click", (event) => {
+  const link = event.target.closest("a.open");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  detail(link, url);
+});
+if (!ENDED.includes(table.dataset.state)) follow(table.dataset.seen);

@@ -1,16 +1,29 @@
 """One-to-one matches: the assignment with the highest total correlation.
 
-E: candidate pairs.
+Pure arrays in and out: the match stage computes an edge with it, and the API the same edge at
+another threshold. E: candidate pairs.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-from services.analyzer.codes import FloatArray, IntArray
-from services.analyzer.standardise import BoolArray
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+def matches_at(
+    threshold: float, parent_E: IntArray, child_E: IntArray, r_E: FloatArray
+) -> IntArray:
+    """Which candidates are one-to-one matches at r >= threshold: their numbers, ascending.
+
+    The candidates must hold every pair with r >= threshold; those below it change nothing.
+    """
+    high = np.flatnonzero(r_E >= threshold)
+    return high[one_to_one(parent_E[high], child_E[high], r_E[high])]
 
 
 def one_to_one(parent_E: IntArray, child_E: IntArray, r_E: FloatArray) -> IntArray:
@@ -27,7 +40,7 @@ def one_to_one(parent_E: IntArray, child_E: IntArray, r_E: FloatArray) -> IntArr
     return np.sort(np.concatenate([alone, chosen]))
 
 
-def _occurs_again(numbers: IntArray) -> BoolArray:
+def _occurs_again(numbers: IntArray) -> npt.NDArray[np.bool_]:
     _, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True)
     return counts[inverse] > 1
 

@@ -1,0 +1,117 @@
+"""Commands over a running server: `submit`, `list`, `status`, `cancel`, `retry`, `logs`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from api.client import Client
+from api.tables import experiments_table, stages_table
+from api.terminal import (
+    BAD_INPUT,
+    DATA,
+    DataDirectory,
+    Server,
+    SpecFile,
+    out,
+    read_spec,
+    running,
+    stop,
+)
+
+commands = typer.Typer()
+
+Number = Annotated[str, typer.Argument(metavar="ID", help="Experiment.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+
+
+def _write(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+
+
+@commands.command()
+def submit(spec: SpecFile, data: DataDirectory = DATA, server: Server = None) -> None:
+    """Submit an experiment and print its id; it goes on without this command."""
+    text = read_spec(spec)
+    with running(data, server) as client:
+        sys.stdout.write(f"{client.submit(text)['id']}\n")
+
+
+@commands.command("list")
+def list_experiments(
+    data: DataDirectory = DATA,
+    server: Server = None,
+    state: Annotated[
+        list[str] | None, typer.Option(help="running, complete, failed or cancelled; repeatable.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Letters in the name.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Name of an API key.")] = None,
+    most: Annotated[int, typer.Option("--most", "-n", min=1, help="How many at most.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List experiments, newest first."""
+    with running(data, server) as client:
+        found = client.experiments(most, state=state or None, name=name, owner=owner)
+    if as_json:
+        _write(found)
+    else:
+        out.print(experiments_table(found))
+
+
+@commands.command()
+def status(
+    number: Number, data: DataDirectory = DATA, server: Server = None, as_json: AsJson = False
+) -> None:
+    """Show an experiment and its stages."""
+    with running(data, server) as client:
+        experiment, stages = client.experiment(number), client.stages(number)
+    if as_json:
+        _write(experiment | {"stages": stages})
+    else:
+        out.print(stages_table(experiment, stages))
+
+
+@commands.command()
+def cancel(number: Number, data: DataDirectory = DATA, server: Server = None) -> None:
+    """Stop working on an experiment; what is finished stays."""
+    with running(data, server) as client:
+        out.print(f"{number} is {client.cancel(number)['state']}", highlight=False)
+
+
+@commands.command()
+def retry(number: Number, data: DataDirectory = DATA, server: Server = None) -> None:
+    """Take a failed or cancelled experiment up again, from what exists."""
+    with running(data, server) as client:
+        out.print(f"{number} is {client.retry(number)['state']}", highlight=False)
+
+
+@commands.command()
+def logs(
+    number: Number,
+    stage: Annotated[str, typer.Argument(help="Key of a stage, or how it begins; or its title.")],
+    data: DataDirectory = DATA,
+    server: Server = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the attempt ends.")
+    ] = False,
+    tail: Annotated[int | None, typer.Option(min=0, help="Only the last lines.")] = None,
+    attempt: Annotated[str | None, typer.Option(help="An attempt; the last by default.")] = None,
+) -> None:
+    """Print the log of a stage."""
+    with running(data, server) as client:
+        for piece in client.log(number, find_stage(client, number, stage), attempt, tail, follow):
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+
+
+def find_stage(client: Client, number: str, word: str) -> str:
+    """The key of the stage that is meant; leaves with code 2 when none is, or several are."""
+    stages = client.stages(number)
+    found = [one for one in stages if one["title"] == word or one["key"].startswith(word)]
+    if not word or len(found) != 1:
+        names = ", ".join(f"{one['title']} ({one['key'][:8]})" for one in found[:5])
+        stop(BAD_INPUT, f"stage: {word} is {names}" if names else f"stage: there is no {word}")
+    return str(found[0]["key"])

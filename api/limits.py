@@ -1,0 +1,54 @@
+"""Limits of one caller: request rate, open experiments, size of an upload."""
+
+from __future__ import annotations
+
+from fastapi_problem.error import StatusProblem
+
+from api.auth import Caller
+from api.backend import Backend
+from api.bodies import TooLargeProblem
+from shared.reconcile import ExperimentState
+
+OPEN_RETRY = 60  # seconds; an experiment takes minutes at least
+
+
+class TooManyProblem(StatusProblem):
+    """The caller has to wait."""
+
+    title = "Too many."
+    status = 429
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail=detail, headers={"Retry-After": str(retry_after)})
+
+
+def check_upload(caller: Caller, size: int) -> None:
+    """A 413 problem when `size` bytes are more than the caller may upload at once."""
+    if size > caller.upload_bytes:
+        raise TooLargeProblem(detail=f"the upload: larger than {caller.upload_bytes} bytes")
+
+
+def check_open_experiments(backend: Backend, caller: Caller) -> None:
+    """A 429 problem when the caller has as many running experiments as it may.
+
+    It is looked up, not reserved: requests at the same moment may exceed the limit by their number.
+    """
+    limit = caller.open_experiments
+    if limit and _running(backend, caller.name, limit) >= limit:
+        raise TooManyProblem(
+            f"open experiments: {limit} are running, which is your limit; wait or cancel one",
+            OPEN_RETRY,
+        )
+
+
+def _running(backend: Backend, owner: str, enough: int) -> int:
+    """How many experiments of an owner run; counts no further than `enough`."""
+    found = 0
+    for number in backend.experiments.ids():
+        experiment = backend.experiments.get(number)
+        if experiment.owner == owner:
+            standing = backend.experiments.standing(experiment, backend.leases)
+            found += standing.state is ExperimentState.RUNNING
+        if found >= enough:
+            break
+    return found

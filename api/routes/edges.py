@@ -1,0 +1,112 @@
+"""The edges of an experiment over REST: which features persist, disappear and emerge."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi_pagination.cursor import CursorPage
+
+from api.accept import CSV, JSON, csv_answer, negotiated
+from api.backend import BackendDependency
+from api.edge_views import EdgeMatches, EdgeView, edge_view
+from api.lineage import Lineage, chosen_tracking, open_lineage
+from api.match_rows import COLUMNS, MatchRow, Order, Sort, row_of, rows_of, selection
+from api.matches import SideName, Status
+from api.paging import PageParams, offset_of, place_page
+from api.problems import PROBLEMS, UnknownProblem
+
+router = APIRouter(prefix="/v1/experiments", tags=["results"])
+
+Threshold = Annotated[
+    float | None,
+    Query(
+        gt=0,
+        le=1,
+        description="Correlation from which a feature persists; the planned one by default. "
+        "Another one is computed from the stored correlations, exactly.",
+    ),
+]
+Tracking = Annotated[
+    str | None,
+    Query(description="Which tracking; may be left out where only one fits.", max_length=64),
+]
+
+
+def edges_of(lineage: Lineage) -> list[tuple[str, str, str]]:
+    """Tracking, parent and child of every edge that is matched."""
+    return [
+        (tracking, parent, child)
+        for tracking in lineage.section("tracking")
+        for parent, child in lineage.parameters.edges
+        if f"match/{tracking}/{parent}/{child}" in lineage.roles
+    ]
+
+
+@router.get("/{number}/edges")
+def edges(
+    number: str,
+    backend: BackendDependency,
+    tracking: Tracking = None,
+    threshold: Threshold = None,
+) -> list[EdgeView]:
+    """Every edge of every tracking (or of one), as far as it is finished."""
+    lineage = open_lineage(backend, number)
+    if tracking is not None:
+        lineage.named("tracking", tracking, "tracking")
+    return [
+        EdgeView.model_validate(edge_view(lineage, *place, threshold))
+        for place in edges_of(lineage)
+        if tracking in (None, place[0])
+    ]
+
+
+@router.get(
+    "/{number}/edges/{parent}/{child}",
+    response_model=EdgeMatches,
+    responses={200: {"content": {CSV: {"schema": {"type": "string"}}}}, **PROBLEMS(406)},
+)
+def edge(
+    number: str,
+    parent: str,
+    child: str,
+    backend: BackendDependency,
+    request: Request,
+    page: Annotated[PageParams, Depends()],
+    tracking: Tracking = None,
+    threshold: Threshold = None,
+    side: Annotated[SideName, Query(description="Whose features are listed.")] = "parent",
+    status: Annotated[
+        list[Status] | None, Query(description="Only features of this status; repeatable.")
+    ] = None,
+    sort: Annotated[Sort, Query(description="What the features are sorted by.")] = "feature",
+    order: Annotated[Order, Query(description="Features without a value come last.")] = "asc",
+) -> Any:
+    """An edge and a page of one side's features with their partners.
+
+    With `Accept: text/csv` the features alone, all of them, as CSV.
+    """
+    lineage = open_lineage(backend, number)
+    name = chosen_tracking(lineage, tracking, _trackings(lineage, parent, child))
+    form = negotiated(request, (JSON, CSV))
+    place = offset_of(page)
+    key = lineage.manifest(f"match/{name}/{parent}/{child}").key
+    about = edge_view(lineage, name, parent, child, threshold)
+    found = backend.edges.at(key, about["threshold"])
+    shown = found.parent if side == "parent" else found.child
+    wanted = selection(shown, status or (), sort, order)
+    if form == CSV:
+        return csv_answer(f"{name}_{parent}_{child}_{side}", COLUMNS, rows_of(shown, wanted))
+    items = [row_of(shown, one) for one in wanted[place : place + page.size].tolist()]
+    matches = place_page(CursorPage[MatchRow], items, page, place, len(wanted))
+    return EdgeMatches(**about, side=side, matches=matches)
+
+
+def _trackings(lineage: Lineage, parent: str, child: str) -> list[str]:
+    """Trackings that follow the edge; a 404 problem when there is no such edge."""
+    if (parent, child) not in lineage.parameters.edges:
+        known = ", ".join(" -> ".join(edge) for edge in lineage.parameters.edges) or "none"
+        raise UnknownProblem(
+            detail=f"{lineage.experiment.id} has no edge {parent} -> {child}; its edges: {known}"
+        )
+    return [place[0] for place in edges_of(lineage) if place[1:] == (parent, child)]

@@ -1,0 +1,41 @@
+"""Server-sent events of an experiment: what a page or a terminal needs to keep up with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from api.backend import BackendDependency
+from api.follow import Follower
+from api.routes.experiments import FoundExperiment
+
+router = APIRouter(prefix="/v1/experiments/{number}/events", tags=["experiments"])
+
+
+@router.get("", response_class=EventSourceResponse)
+async def events(
+    experiment: FoundExperiment,
+    backend: BackendDependency,
+    last_event_id: Annotated[
+        str | None, Header(description="The last id that was received: only what changed since.")
+    ] = None,
+    since: Annotated[
+        str | None, Query(description="The same for a first request, where no header can be set.")
+    ] = None,
+) -> AsyncIterable[ServerSentEvent]:
+    """The experiment as it goes on, until it ends.
+
+    - `stage`: a stage has another state than the client has seen: key, title, kind, state, and
+      reason, seconds or peak_memory_bytes where the state has them. The first time all stages.
+    - `experiment`: closes a group of those, with the id that stands for all that was sent; data as
+      in GET one. The last event has the final state; then close, or the browser asks again.
+    - `progress`: progress of the running stages by key. It has no id and is not repeated.
+
+    The id says what the client has seen and no server remembers it, so nothing is missed whatever
+    was restarted in between. One that makes no sense counts as none.
+    """
+    async for event in Follower(backend, experiment, last_event_id or since).events():
+        yield event

@@ -1,0 +1,207 @@
+"""One feature of a model over REST: where it fires, what it tells, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
+
+from api.backend import BackendDependency
+from api.lineage import Lineage, chosen_tracking, open_lineage
+from api.match_rows import MatchRow, row_of
+from api.problems import UnknownProblem
+from api.routes.edges import Threshold, Tracking, edges_of
+from shared.artifacts import Manifest
+
+router = APIRouter(prefix="/v1/experiments", tags=["results"])
+
+
+class LabelScore(BaseModel):
+    """How well the feature tells a label, on contexts that did not choose its threshold."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    threshold: float
+    support: int
+
+
+class Context(BaseModel):
+    """A window of tokens in which the feature fires at `position` of the stream."""
+
+    rank: int
+    corpus: str
+    position: int
+    start: int
+    tokens: list[str]
+    activations: list[float]
+
+
+class FeatureMatch(MatchRow):
+    """The feature on one edge that touches its model."""
+
+    parent: str
+    child: str
+    side: Literal["parent", "child"] = Field(description="Which side the feature is on.")
+    threshold: float
+
+
+class ChainLink(BaseModel):
+    """The feature of one model in a chain, and its correlation with the first model's."""
+
+    feature: int
+    correlation: float | None
+
+
+class Chain(BaseModel):
+    """One feature in every model of the tracking, each edge matching one to the next."""
+
+    weakest_r: float = Field(description="The lowest correlation over the edges.")
+    models: dict[str, ChainLink]
+
+
+class FeatureView(BaseModel):
+    """A feature. What is undefined because it never fires, or not finished yet, is null."""
+
+    model: str
+    feature: int
+    tracking: str
+    tokens: int = Field(description="Token positions of the stream.")
+    firings: int
+    density: float = Field(description="Share of the tokens on which it fires.")
+    mean: float | None = Field(description="Mean activation where it fires.")
+    max: float | None
+    corpora: dict[str, float | None] = Field(description="Share of its firings in each corpus.")
+    labels: list[LabelScore] = Field(description="Labels it tells with F1 >= 0.3, best first.")
+    top: list[Context] = Field(description="Where it fires strongest.")
+    samples: list[Context] = Field(description="Random places where it fires.")
+    matches: list[FeatureMatch]
+    universal: bool | None = Field(description="Whether it is found in every model.")
+    chain: Chain | None
+    not_finished: list[str] = Field(description="Stages that would tell more and are to come.")
+
+
+@router.get("/{number}/features/{model}/{index}")
+def feature(
+    number: str,
+    model: str,
+    index: Annotated[int, Path(ge=0, le=2**31 - 1)],
+    backend: BackendDependency,
+    tracking: Tracking = None,
+    threshold: Threshold = None,
+) -> FeatureView:
+    """A feature of a model, once its contexts are found; matches follow as they are finished."""
+    lineage = open_lineage(backend, number)
+    lineage.named("models", model, "model")
+    fitting = [name for name, models in lineage.parameters.models.items() if model in models]
+    name = chosen_tracking(lineage, tracking, fitting)
+    contexts = lineage.manifest(f"contexts/{name}/{model}")
+    about = _statistics(lineage, name, model, index, contexts)
+    edges = [place for place in edges_of(lineage) if place[0] == name and model in place[1:]]
+    chain = _chain(lineage, name, model, index)
+    tracked = lineage.finished(f"track/{name}") is not None
+    return FeatureView(
+        model=model,
+        feature=index,
+        tracking=name,
+        **about,
+        labels=_labels(lineage, contexts, index),
+        **_contexts(lineage, name, contexts, index),
+        matches=[
+            match for edge in edges if (match := _match(lineage, edge, model, index, threshold))
+        ],
+        universal=chain is not None if tracked else None,
+        chain=chain,
+        not_finished=lineage.unfinished(
+            [*("match/" + "/".join(edge) for edge in edges), f"track/{name}"]
+        ),
+    )
+
+
+def _statistics(
+    lineage: Lineage, tracking: str, model: str, index: int, contexts: Manifest
+) -> dict[str, Any]:
+    rows = lineage.backend.files.rows(contexts, "features.parquet", "feature", index)
+    if not rows:
+        raise UnknownProblem(detail=f"{model} has no feature {index} in the tracking {tracking}")
+    codes = lineage.manifest_or_none(contexts.inputs["codes"])
+    assert codes is not None, "contexts come after codes"
+    tokens = int(codes.results["tokens"])
+    return {
+        "tokens": tokens,
+        "firings": round(rows[0]["density"] * tokens),
+        **{name: rows[0][name] for name in ("density", "mean", "max")},
+        "corpora": {
+            corpus: rows[0][f"corpus_{number}"]
+            for number, corpus in enumerate(_corpora(lineage, tracking))
+        },
+    }
+
+
+def _corpora(lineage: Lineage, tracking: str) -> list[str]:
+    """Names of the corpora of a tracking's stream, in order."""
+    return list(lineage.section("tracking")[tracking]["corpora"])
+
+
+def _labels(lineage: Lineage, contexts: Manifest, index: int) -> list[LabelScore]:
+    rows = lineage.backend.files.rows(contexts, "labels.parquet", "feature", index)
+    found = [LabelScore.model_validate(row) for row in rows]
+    return sorted(found, key=lambda score: (-score.f1, score.label))
+
+
+def _contexts(
+    lineage: Lineage, tracking: str, contexts: Manifest, index: int
+) -> dict[str, list[Context]]:
+    corpora = _corpora(lineage, tracking)
+    found: dict[str, list[Context]] = {"top": [], "sample": []}
+    rows = lineage.backend.files.rows(contexts, "contexts.parquet", "feature", index)
+    for row in sorted(rows, key=lambda row: row["rank"]):
+        place = Context.model_validate({**row, "corpus": corpora[row["corpus"]]})
+        found[row["kind"]].append(place)
+    return {"top": found["top"], "samples": found["sample"]}
+
+
+def _match(
+    lineage: Lineage,
+    edge: tuple[str, str, str],
+    model: str,
+    index: int,
+    threshold: float | None,
+) -> FeatureMatch | None:
+    """What became of the feature on an edge; None while the edge is not finished."""
+    manifest = lineage.finished("match/" + "/".join(edge))
+    if manifest is None:
+        return None
+    at = manifest.parameters["threshold"] if threshold is None else threshold
+    found = lineage.backend.edges.at(manifest.key, at)
+    _, parent, child = edge
+    side: Literal["parent", "child"] = "parent" if model == parent else "child"
+    row = row_of(found.parent if side == "parent" else found.child, index)
+    return FeatureMatch(**row.model_dump(), parent=parent, child=child, side=side, threshold=at)
+
+
+def _chain(lineage: Lineage, tracking: str, model: str, index: int) -> Chain | None:
+    """The chain through every model that holds the feature; None if there is none (yet)."""
+    manifest = lineage.finished(f"track/{tracking}")
+    if manifest is None:
+        return None
+    models = lineage.parameters.models[tracking]
+    column = f"feature_{models.index(model)}"
+    rows = lineage.backend.files.rows(manifest, "universal.parquet", column, index)
+    if not rows:
+        return None
+    return Chain(
+        weakest_r=rows[0]["weakest_r"],
+        models={
+            name: ChainLink(
+                feature=rows[0][f"feature_{place}"], correlation=_finite(rows[0][f"r_{place}"])
+            )
+            for place, name in enumerate(models)
+        },
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and value == value else None

@@ -1,0 +1,145 @@
+"""The models of an experiment over REST: what they are, how good, and where their files lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from api.backend import BackendDependency
+from api.lineage import Lineage, kind_of, open_lineage
+from shared.artifacts import Manifest
+
+router = APIRouter(prefix="/v1/experiments", tags=["results"])
+
+
+class Evaluation(BaseModel):
+    """Loss in nats and accuracy of the next token over `tokens` held-out tokens of one corpus."""
+
+    loss: float
+    accuracy: float
+    tokens: int | None = None
+
+
+class DictionaryView(BaseModel):
+    """A dictionary of a model. What is not finished yet is null."""
+
+    group: str
+    replicate: int = Field(description="Which of the group's seeds, from 0.")
+    seed: int | None
+    key: str
+    files: str | None = Field(description="Where its artifact is, once it exists.")
+    features: int | None
+    l0: float | None = Field(description="Features above zero on a token, on average.")
+    explained_variance: float | None
+    loss_recovered: float | None
+    loss_recovered_mean: float | None
+    dead_share: float | None
+
+
+class ModelView(BaseModel):
+    """A model of the experiment. What is not finished yet is null."""
+
+    name: str
+    kind: str
+    parents: list[str]
+    finished: bool
+    key: str
+    files: str | None = Field(description="Where its artifact is, once it exists.")
+    parameters: int | None = Field(description="Number of weights.")
+    trained_on: list[str]
+    merge: dict[str, Any] | None
+    evaluation: dict[str, Evaluation] | None = Field(description="By corpus.")
+    untrained: dict[str, Evaluation] | None = Field(
+        description="The same of the weights that a pre-trained model started from."
+    )
+    dictionaries: list[DictionaryView]
+
+
+@router.get("/{number}/models")
+def models(number: str, backend: BackendDependency) -> list[ModelView]:
+    """Every model of the experiment, in the order of the spec, as far as it is finished."""
+    lineage = open_lineage(backend, number)
+    return [_view(lineage, name) for name in lineage.section("models")]
+
+
+@router.get("/{number}/models/{model}")
+def model(number: str, model: str, backend: BackendDependency) -> ModelView:
+    """One model, as far as it is finished."""
+    lineage = open_lineage(backend, number)
+    lineage.named("models", model, "model")
+    return _view(lineage, model)
+
+
+def artifact_url(manifest: Manifest | None) -> str | None:
+    """Where an artifact can be had; None while there is none."""
+    return None if manifest is None else f"/v1/artifacts/{manifest.key}"
+
+
+def evaluation(manifest: Manifest | None, corpora: Sequence[str]) -> dict[str, Evaluation] | None:
+    """Loss and accuracy by corpus, from a stage that measured them in the order of `corpora`."""
+    if manifest is None:
+        return None
+    return by_corpus(manifest.results["corpora"], corpora)
+
+
+def by_corpus(
+    measured: Sequence[Mapping[str, Any]], corpora: Sequence[str]
+) -> dict[str, Evaluation]:
+    """Measurements in the order of `corpora`, by name."""
+    return {
+        name: Evaluation.model_validate(values)
+        for name, values in zip(corpora, measured, strict=True)
+    }
+
+
+def _view(lineage: Lineage, name: str) -> ModelView:
+    kind, fields = kind_of(lineage.section("models")[name])
+    made = lineage.finished(f"model/{name}")
+    return ModelView(
+        name=name,
+        kind=kind,
+        parents=[parent for parent, child in lineage.parameters.edges if child == name],
+        finished=made is not None,
+        key=lineage.roles[f"model/{name}"],
+        files=artifact_url(made),
+        parameters=made.results.get("parameters") if made else None,
+        trained_on=list(fields.get("corpora") or ()),
+        merge={key: fields.get(key) for key in ("method", "at_zero", "at_one", "t")}
+        if kind == "merge"
+        else None,
+        evaluation=evaluation(lineage.finished(f"evaluate/{name}"), lineage.corpora),
+        untrained=evaluation(lineage.finished(f"untrained/{name}"), lineage.corpora),
+        dictionaries=_dictionaries(lineage, name),
+    )
+
+
+def _dictionaries(lineage: Lineage, model: str) -> list[DictionaryView]:
+    """The dictionaries of a model, group by group, replicates in order."""
+    found = []
+    for group, fields in lineage.section("dictionaries").items():
+        for replicate, seed in enumerate(fields.get("seeds") or (0,)):
+            if f"dictionary/{group}/{model}/{replicate}" in lineage.roles:
+                found.append(_dictionary(lineage, group, model, replicate, seed))
+    return found
+
+
+def _dictionary(
+    lineage: Lineage, group: str, model: str, replicate: int, seed: int
+) -> DictionaryView:
+    place = f"{group}/{model}/{replicate}"
+    made = lineage.finished(f"dictionary/{place}")
+    measured = lineage.finished(f"quality/{place}")
+    quality = measured.results if measured else {}
+    names = ("l0", "explained_variance", "loss_recovered", "loss_recovered_mean", "dead_share")
+    return DictionaryView(
+        group=group,
+        replicate=replicate,
+        seed=seed,
+        key=lineage.roles[f"dictionary/{place}"],
+        files=artifact_url(made),
+        features=made.results.get("features") if made else None,
+        **{name: quality.get(name) for name in names},
+    )

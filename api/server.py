@@ -1,0 +1,68 @@
+"""The API as a process: `python -m api.server`, for containers and for `lineament serve`.
+
+Exit codes: 2 for a wrong setting or an address that may not be served.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from api.startup import AddressError, check_address
+from shared.logs import configure_logging
+from shared.settings import Settings, SettingsError
+
+BAD_INPUT = 2
+GRACE = 3  # seconds for open answers after SIGTERM; event streams are cut, and resume elsewhere
+
+
+def server_config(settings: Settings, host: str, port: int, fd: int | None) -> uvicorn.Config:
+    """How uvicorn serves the application: no access log, since paths and queries are users' own."""
+    from api.app import create_app  # reads the settings too, which by now are known to be right
+
+    return uvicorn.Config(
+        create_app(settings),
+        host=host,
+        port=port,
+        fd=fd,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_graceful_shutdown=GRACE,
+    )
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to serve.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve.")] = 8000,
+    fd: Annotated[
+        int | None, typer.Option(help="A listening socket to serve instead, by its number.")
+    ] = None,
+) -> None:
+    """Serve the API and the pages over the configured store and Redis."""
+    configure_logging()
+    try:
+        settings = Settings()
+        check_address(settings, host if fd is None else _host(fd))
+    except (SettingsError, AddressError) as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(BAD_INPUT) from None
+    uvicorn.Server(server_config(settings, host, port, fd)).run()
+
+
+def _host(fd: int) -> str:
+    with socket.socket(fileno=fd) as listener:
+        try:
+            return str(listener.getsockname()[0])
+        finally:
+            listener.detach()  # uvicorn's to close
+
+
+if __name__ == "__main__":
+    typer.run(serve)

@@ -1,0 +1,63 @@
+"""Submitting a spec: understood, checked against limits, stored once."""
+
+from __future__ import annotations
+
+from api.auth import Caller
+from api.backend import Backend
+from api.idempotency import IdempotencyRecords, Record, digest_of
+from api.limits import check_open_experiments
+from api.planning import resolve_text
+from shared.experiments import Experiment, experiment_id
+from shared.plan import make_plan
+from shared.resolved import ResolvedSpec
+from shared.store import NotFoundError
+
+
+def submit_spec(
+    backend: Backend, caller: Caller, body: bytes, key: str | None
+) -> tuple[Experiment, bool]:
+    """The experiment of a spec, and whether this request stored it.
+
+    SpecError when it cannot be run; a 429 problem when the caller has too many running, a 422
+    problem when the idempotency key `key` came with another body.
+    """
+    if key is None:
+        return _stored(backend, caller, resolve_text(body, backend.uploads))
+    records = IdempotencyRecords(backend.store)
+    record = records.find(caller.name, key, body)
+    if record is None:
+        record = _claimed(backend, caller, body, key, records)
+    return _stored(backend, caller, record.resolved)
+
+
+def _claimed(
+    backend: Backend, caller: Caller, body: bytes, key: str, records: IdempotencyRecords
+) -> Record:
+    """The record of a key that was free: after everything that may refuse the request."""
+    resolved = resolve_text(body, backend.uploads)
+    make_plan(resolved)
+    if _existing(backend, resolved) is None:
+        check_open_experiments(backend, caller)
+    mine = Record(body=digest_of(body), experiment=_number(resolved), resolved=resolved)
+    return records.claim(caller.name, key, body, mine)
+
+
+def _stored(backend: Backend, caller: Caller, resolved: ResolvedSpec) -> tuple[Experiment, bool]:
+    found = _existing(backend, resolved)
+    if found is not None:
+        return found, False
+    plan = make_plan(resolved)
+    check_open_experiments(backend, caller)
+    spec = resolved.model_dump(mode="json")
+    return backend.experiments.submit(resolved.spec.name, spec, plan, owner=caller.name), True
+
+
+def _existing(backend: Backend, resolved: ResolvedSpec) -> Experiment | None:
+    try:
+        return backend.experiments.get(_number(resolved))
+    except NotFoundError:
+        return None
+
+
+def _number(resolved: ResolvedSpec) -> str:
+    return experiment_id(resolved.spec.name, resolved.model_dump(mode="json"))

@@ -1,0 +1,112 @@
+"""What the commands share: the console, ways to leave, and a client to talk by."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from api.client import Client, Refused
+from api.embedded import EmbeddedError, installation
+from api.patience import Unreachable
+from shared.errors import SpecError
+from shared.settings import Settings
+from shared.spec import SPEC_LIMIT, load_spec
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+# Wide enough for a plan where nobody watches (a pipe, a log); a terminal tells its own width.
+out = Console(width=None if sys.stdout.isatty() else 140)
+err = Console(stderr=True)
+
+SpecFile = Annotated[Path, typer.Argument(help="Experiment, YAML or JSON.", show_default=False)]
+DataDirectory = Annotated[Path, typer.Option(help="Store, queue and logs live here.")]
+Server = Annotated[str | None, typer.Option(help="URL of a running server to use instead.")]
+DATA = Path(".lineament")
+
+
+def stop(code: int, *lines: str) -> NoReturn:
+    """Say why, and leave with a code."""
+    for line in lines:
+        err.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def read_spec(path: Path) -> bytes:
+    """The bytes of a valid spec; leaves with code 2 and a sentence per problem otherwise."""
+    try:
+        with path.open("rb") as handle:
+            text = handle.read(SPEC_LIMIT + 1)
+        load_spec(text)
+    except OSError as error:
+        stop(BAD_INPUT, f"{path}: {error.strerror}")
+    except SpecError as error:
+        stop(BAD_INPUT, str(error))
+    return text
+
+
+def _say(line: str) -> None:
+    err.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def _client(url: str) -> Client:
+    if not url.startswith(("http://", "https://")):
+        stop(BAD_INPUT, f"--server: must be an http:// or https:// URL, not {url}")
+    return Client(url, say=_say)
+
+
+@contextmanager
+def _leaving(interrupted: str) -> Iterator[None]:
+    """Leave with a sentence and a code for everything that may go wrong with a server."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        stop(INTERRUPTED, interrupted)
+    except (EmbeddedError, Unreachable) as error:
+        stop(FAILED, str(error))
+    except Refused as error:
+        stop(BAD_INPUT, str(error))
+
+
+@contextmanager
+def connected(data: Path, server: str | None, port: int = 0) -> Iterator[Client]:
+    """A client of the named server, or of the embedded installation over `data`.
+
+    Ctrl-C and SIGTERM end it in order: stages checkpoint, processes go, exit code 130. What dies
+    of an installation that was started here is started again while the client waits.
+    """
+    with _leaving("interrupted; the same command goes on from here"):
+        if server is not None:
+            yield _client(server)
+            return
+        with installation(Settings(data=data), port) as (url, mine):
+            client = _client(url)
+            if mine is not None:
+                client.tend = mine.revive
+            yield client
+
+
+@contextmanager
+def running(data: Path, server: str | None) -> Iterator[Client]:
+    """A client of the named server, or of the one that runs over `data`; starts none."""
+    with _leaving("interrupted"):
+        yield _client(server or _url_of(data))
+
+
+def _url_of(data: Path) -> str:
+    try:
+        return str(json.loads((data / "server.json").read_text())["url"])
+    except (OSError, ValueError, KeyError):
+        stop(
+            BAD_INPUT,
+            f"no server runs over {data}: start one with `lineament serve`, "
+            "or name one with --server",
+        )

@@ -1,0 +1,35 @@
+"""Trying again while the store does not answer, as long as somebody may still want the result."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+
+from shared.store import StoreError
+
+FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0  # seconds between tries; doubled each time, with jitter
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+def patiently(action: Callable[[], T], give_up: Callable[[], bool]) -> T:
+    """The result of `action`, tried again after a StoreError until `give_up` says so.
+
+    Raises the last StoreError then. The wait is jittered so that the workers of a cluster do not
+    come back to a store that just recovered all at once.
+    """
+    wait = FIRST_WAIT
+    while True:
+        try:
+            return action()
+        except StoreError as error:
+            if give_up():
+                raise
+            log.warning("the store did not answer; trying again", error=str(error))
+        time.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311
+        wait = min(2 * wait, LONGEST_WAIT)

@@ -1,0 +1,179 @@
+"""The supervisor: takes a lease, runs one stage in a child process, commits what it made.
+
+It holds no torch and believes nothing the child does not prove: a crash, a hang, an out-of-memory
+kill are ordinary endings with a log. The order of effects is what makes it safe: files, then the
+manifest (created only if absent), then the lease goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from redis.exceptions import RedisError
+
+from shared.artifacts import Artifacts, Manifest
+from shared.attempts import Attempt, AttemptBook, Ending, now
+from shared.child import no_space
+from shared.failpoints import reached
+from shared.lease import Leases
+from shared.metrics import WorkerMetrics
+from shared.plan import PlannedStage
+from shared.settings import Settings
+from shared.spawner import Spawner
+from shared.store import NotFoundError, Store, StoreError
+from shared.supervise.ending import Ledger
+from shared.supervise.heartbeat import Heartbeat
+from shared.supervise.preparation import Preparation, working_directory
+from shared.supervise.watch import Running, Watch
+
+LONGEST_PUT_OFF = 300.0  # seconds between attempts that the store or the disk hinders
+
+log = structlog.get_logger()
+
+
+class Supervisor:
+    """Runs stages one at a time for a worker process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        leases: Leases,
+        spawner: Spawner,
+        metrics: WorkerMetrics,
+        draining: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._leases = leases
+        self._spawner = spawner
+        self._metrics = metrics
+        self._draining = draining
+        self._artifacts = Artifacts(store)
+        self._book = AttemptBook(store)
+        self._preparation = Preparation(settings, store)
+        self._ledger = Ledger(store, settings.attempts, settings.grace)
+        self._work = settings.data.resolve() / "work"
+
+    def run(self, key: str) -> Ending | None:
+        """Run the stage unless it is done, failed, not ready or run by somebody else.
+
+        Returns how the attempt ended; None when there was nothing to do. A store or a Redis that
+        does not answer is nothing to do either: the reconciler rings again.
+        """
+        try:
+            return self._run(key)
+        except (StoreError, RedisError) as error:
+            log.warning("doorbell not answered", stage=key, error=str(error))
+            return None
+
+    def _run(self, key: str) -> Ending | None:
+        if self._draining():
+            return None
+        if self._settled(key):
+            self._leases.ring(f"stage:{key}")
+            return None
+        try:
+            stage = PlannedStage.model_validate_json(self._store.get(f"stages/{key}/stage.json"))
+        except NotFoundError:
+            self._leases.ring(f"undescribed:{key}")
+            return None
+        inputs = self._inputs(stage)
+        if inputs is None:
+            return None
+        attempt_id = uuid.uuid4().hex
+        if not self._leases.acquire(key, attempt_id):
+            return None
+        reached("after-acquire")
+        try:
+            return None if self._settled(key) else self._attempt(stage, inputs, attempt_id)
+        finally:
+            with contextlib.suppress(RedisError):  # it runs out by itself
+                self._leases.release(key, attempt_id)
+
+    def _settled(self, key: str) -> bool:
+        return self._artifacts.exists(key) or self._book.failed(key)
+
+    def _inputs(self, stage: PlannedStage) -> dict[str, Manifest] | None:
+        """Manifests of the inputs; None, and a word to the reconciler, when one is not there."""
+        found = {}
+        for name, key in stage.inputs.items():
+            manifest = self._artifacts.manifest(key)
+            if manifest is None:
+                self._leases.ring(f"missing:{key}")
+                return None
+            found[name] = manifest
+        return found
+
+    def _attempt(self, stage: PlannedStage, inputs: dict[str, Manifest], attempt_id: str) -> Ending:
+        attempt = Attempt(attempt=attempt_id, host=socket.gethostname(), started=now())
+        began = time.monotonic()
+        with (
+            self._metrics.running(stage.service, stage.kind),
+            Heartbeat(self._leases, stage.key, attempt, self._settings.lease) as beat,
+        ):
+            ending = self._guarded(stage, inputs, attempt, beat)
+        self._metrics.ended(stage.service, stage.kind, ending, time.monotonic() - began)
+        return ending
+
+    def _guarded(
+        self, stage: PlannedStage, inputs: dict[str, Manifest], attempt: Attempt, beat: Heartbeat
+    ) -> Ending:
+        """The attempt, with everything that can go wrong around the child turned into an ending."""
+        try:
+            if self._ledger.give_up(stage, attempt, "the worker that ran it was killed"):
+                return "failed"
+            self._book.write(stage.key, attempt)
+            with working_directory(self._work, attempt.attempt) as directory:
+                return self._compute(stage, inputs, attempt, beat, directory)
+        except StoreError as error:
+            return self._hindered(stage, attempt, f"the store did not answer: {error}")
+        except OSError as error:
+            if no_space(error):
+                return self._hindered(stage, attempt, f"no space left on the worker: {error}")
+            return self._crashed(stage, attempt, error)
+        except Exception as error:
+            return self._crashed(stage, attempt, error)
+
+    def _compute(
+        self,
+        stage: PlannedStage,
+        inputs: dict[str, Manifest],
+        attempt: Attempt,
+        beat: Heartbeat,
+        directory: Path,
+    ) -> Ending:
+        step = self._preparation.prepare(stage, inputs, directory)
+        attempt = attempt.model_copy(update={"from_step": step, "reached_step": step})
+        self._book.write(stage.key, attempt)
+        beat.log = directory / "log.txt"
+        child = self._spawner.start(directory)
+        running = Running(stage, attempt, directory, child, beat)
+        watch = Watch(self._settings, self._store, self._metrics, self._draining, running)
+        ending = self._ledger.settle(running, watch, watch.follow())
+        if ending == "hindered":
+            self._put_off(stage)
+        return ending
+
+    def _hindered(self, stage: PlannedStage, attempt: Attempt, reason: str) -> Ending:
+        """Not the stage's fault: it does not count, and is tried again after a while."""
+        with contextlib.suppress(StoreError):
+            self._ledger.close(stage, attempt, "hindered", reason)
+        self._put_off(stage)
+        return "hindered"
+
+    def _put_off(self, stage: PlannedStage) -> None:
+        with contextlib.suppress(RedisError):
+            seconds = self._leases.put_off(stage.key, LONGEST_PUT_OFF)
+            log.warning("stage put off", stage=stage.key, title=stage.title, seconds=seconds)
+
+    def _crashed(self, stage: PlannedStage, attempt: Attempt, error: Exception) -> Ending:
+        log.error("attempt crashed", stage=stage.key, exc_info=error)
+        reason = str(error) or type(error).__name__
+        return self._ledger.close(stage, attempt, "crashed", reason)

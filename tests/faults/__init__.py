@@ -1,0 +1,1 @@
+"""Real processes, real faults, the same bits: `make faults`, or `python -m tests.faults`."""

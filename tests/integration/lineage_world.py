@@ -1,0 +1,189 @@
+"""A whole experiment in a store, without training: codes are planted, what follows from them is
+computed by the real stages, and everything is committed as a worker would.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from services.analyzer import contexts, match, report, track
+from services.analyzer.codes import Codes
+from shared.artifacts import Artifacts, Manifest
+from shared.experiments import Experiment, Experiments
+from shared.plan import PlannedStage, make_plan
+from shared.stage import Input, Stage
+from shared.store import LocalStore
+from tests.planted import codes_of, encode_artifact, firing, tokenizer_artifact, tokens_artifact
+from tests.support import make_stage
+from tests.unit.specs import resolved
+
+FEATURES = 48
+STREAM = 2 * 41 * 24  # two corpora, 41 whole contexts of 24 tokens each: what 2000 tokens give
+MODELS = ("base", "left", "right", "merged")
+REAL: dict[str, Callable[[Stage], None]] = {
+    "match": match.run,
+    "contexts": contexts.run,
+    "track": track.run,
+    "report": report.run,
+}
+Made = tuple[Path | None, dict[str, Any]]
+
+
+def planted_codes() -> dict[tuple[str, int], Codes]:
+    """Codes of every model and replicate: shared concepts, more or less noisy, in other places.
+
+    Feature 7 of `base` is an exact copy everywhere; two of its features are rare.
+    """
+    rng = np.random.default_rng(5)
+    concepts = firing(rng, STREAM, FEATURES, 0.05)
+    concepts[:, :2] *= (np.arange(STREAM) < 100)[:, None]
+    found = {}
+    for number, model in enumerate(MODELS):
+        for replicate in (0, 1):
+            noise = firing(rng, STREAM, FEATURES, 0.05)
+            share = np.linspace(0, 1, FEATURES) * (0.4 + 0.2 * number + 0.1 * replicate)
+            share[7] = 0
+            if (model, replicate) == ("base", 0):
+                found[model, replicate] = codes_of(concepts)
+                continue
+            places = rng.permutation(FEATURES)
+            noisy = concepts * (1 - share) + noise * share
+            found[model, replicate] = codes_of(noisy[:, places].astype(np.float32))
+    return found
+
+
+class World:
+    """An experiment with as many finished stages as `wanted` says."""
+
+    def __init__(
+        self,
+        directory: Path,
+        wanted: Callable[[PlannedStage], bool] = lambda _: True,
+        changes: tuple[tuple[str, Any], ...] = (),
+    ) -> None:
+        self.data = directory
+        self.store = LocalStore(directory / "store")
+        self.artifacts = Artifacts(self.store)
+        self.codes = planted_codes()
+        spec = resolved(*changes)
+        self.experiment: Experiment = Experiments(self.store).submit(
+            spec.spec.name, spec.model_dump(mode="json"), make_plan(spec)
+        )
+        self._work = directory / "work"
+        for stage in self.experiment.plan.stages:
+            if wanted(stage) and all(self.artifacts.exists(key) for key in stage.inputs.values()):
+                self.commit(stage)
+
+    def roles(self) -> Mapping[str, str]:
+        """Keys of the stages by their roles in the report."""
+        return self.experiment.plan.stages[-1].inputs
+
+    def manifest(self, role: str) -> Manifest:
+        """The manifest of a finished role."""
+        found = self.artifacts.manifest(self.roles()[role])
+        assert found is not None
+        return found
+
+    def commit(self, stage: PlannedStage) -> None:
+        """Make the artifact of a stage and let it exist."""
+        path, results = self._make(stage, self._work / stage.key)
+        json.dumps(results, allow_nan=False)
+        files = {}
+        if path is not None:
+            delivery = self.artifacts.delivery(stage.key, "1-test", path)
+            delivery.deliver()
+            files = delivery.files
+        manifest = Manifest(
+            **stage.model_dump(include={"key", "kind", "version", "parameters", "inputs"}),
+            files=files,
+            results=results,
+            attempt="1-test",
+            started="2026-01-01T00:00:00.000+00:00",
+            finished="2026-01-01T00:00:01.000+00:00",
+            seconds=1.0,
+            cpu_seconds=1.0,
+            peak_memory_bytes=1,
+            host="test",
+            hardware={},
+            libraries={},
+            log="",
+        )
+        assert self.artifacts.commit(manifest)
+
+    def _make(self, stage: PlannedStage, directory: Path) -> Made:
+        if stage.kind in REAL:
+            return self._run(stage, directory)
+        if stage.kind == "tokens":
+            tokens = np.random.default_rng(3).integers(0, 40, (32, 32))
+            labels = {"comment": tokens % 7 == 0}
+            path, results = tokens_artifact(directory, tokens, labels)
+            return path, {**results, "train_tokens": 5000}
+        if stage.kind == "tokenizer":
+            return tokenizer_artifact(directory, [f" word{number}" for number in range(40)])
+        if stage.kind == "encode":
+            return encode_artifact(self.codes[self._encoded(stage)], directory)
+        if stage.kind in ("initialise", "train", "merge"):
+            directory.mkdir(parents=True)
+            (directory / "model.safetensors").write_bytes(b"weights of " + stage.title.encode())
+            return directory, {"parameters": 4711, "steps": 10, "tokens": 3200, "loss": 2.5}
+        return None, RESULTS[stage.kind]
+
+    def _encoded(self, stage: PlannedStage) -> tuple[str, int]:
+        """Model and replicate of an encode stage: the dictionary's role says them."""
+        role = next(role for role, key in self.roles().items() if key == stage.inputs["dictionary"])
+        _, _, model, replicate = role.split("/")
+        return model, int(replicate)
+
+    def _run(self, stage: PlannedStage, directory: Path) -> Made:
+        made = make_stage(stage.parameters, {}, directory)
+        inputs = {}
+        for name, key in stage.inputs.items():
+            manifest = self.artifacts.manifest(key)
+            assert manifest is not None
+            path = self.artifacts.lay_out(manifest, self._work / "cache")
+            inputs[name] = Input(key, path, manifest.results)
+        made.inputs = inputs
+        REAL[stage.kind](made)
+        return made.output, made.results
+
+
+def _measured(loss: float) -> dict[str, Any]:
+    return {"loss": loss, "accuracy": 1 / loss, "tokens": 900}
+
+
+RESULTS: dict[str, dict[str, Any]] = {
+    "corpus": {
+        "train": {"documents": 90, "bytes": 9000},
+        "validation": {"documents": 10, "bytes": 1000},
+        "labels": {"comment": 3},
+    },
+    "evaluate": {"corpora": [_measured(2.0), _measured(3.0), _measured(4.0)], "parameters": 4711},
+    "sweep": {
+        "points": [
+            {"t": t, "corpora": [_measured(2 + t), _measured(3 - t)]}
+            for t in (0.0, 0.25, 0.5, 0.75, 1.0)
+        ],
+        "parameters": 4711,
+    },
+    "harvest": {"vectors": 10_000, "width": 64, "shards": 1},
+    "dictionary": {"features": FEATURES, "width": 64, "vectors": 10_000},
+    "evaluate_dictionary": {
+        "l0": 2.5,
+        "explained_variance": 0.75,
+        "loss_recovered": 0.9,
+        "loss_recovered_mean": 0.8,
+        "loss": 3.0,
+        "loss_reconstructed": 3.1,
+        "loss_zero": 4.0,
+        "loss_mean": 3.5,
+        "dead_share": 0.0,
+        "tokens": 1000,
+        "features": FEATURES,
+        "density_histogram": {"edges": [-2.0, -1.0, 0.0], "counts": [FEATURES, 0]},
+    },
+}
