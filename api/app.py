@@ -7,12 +7,11 @@ from pathlib import Path
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from api.auth import needs_by_method
 from api.backend import open_backend
-from api.middleware import add_middleware
-from api.openapi import DESCRIPTION, TAGS, document, operation_id
+from api.http.middleware import add_middleware
+from api.http.openapi import DESCRIPTION, TAGS, document, operation_id
+from api.http.problems import PROBLEMS, add_problem_handlers
 from api.pages import views
-from api.problems import PROBLEMS, add_problem_handlers
 from api.routes import (
     artifacts,
     corpora,
@@ -26,6 +25,7 @@ from api.routes import (
     stages,
     sweeps,
 )
+from api.security.auth import needs_by_method
 from shared.settings import Settings
 
 STATIC = Path(__file__).parent / "pages" / "static"

@@ -8,8 +8,8 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from redis import Redis
 
-from api.matches import Edges
-from api.stage_files import StageFiles
+from api.lineage.matches import Edges
+from api.lineage.stage_files import StageFiles
 from shared.artifacts import Artifacts
 from shared.attempts import AttemptBook
 from shared.experiments import Experiments

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from api.startup import AddressError, check_address
+from api.security.startup import AddressError, check_address
 from shared.logs import configure_logging
 from shared.settings import Settings, SettingsError
 

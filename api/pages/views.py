@@ -10,12 +10,12 @@ from fastapi.responses import HTMLResponse, Response
 from fastapi.templating import Jinja2Templates
 
 from api.backend import BackendDependency
-from api.describe import report_stage, view_experiment, view_stage
-from api.listing import Filters, PageParams, page_of
-from api.problems import UnknownProblem
+from api.experiments.describe import report_stage, view_experiment, view_stage
+from api.experiments.listing import Filters, PageParams, page_of
+from api.experiments.seen import encode_seen
+from api.http.problems import UnknownProblem
 from api.routes.artifacts import found, send_file
 from api.routes.experiments import FoundExperiment
-from api.seen import encode_seen
 from shared.reconcile import ExperimentState
 
 router = APIRouter(include_in_schema=False)

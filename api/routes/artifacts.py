@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.backend import Backend, BackendDependency
-from api.problems import PROBLEMS, UnknownProblem
-from api.send import send_object
-from api.tar import tar_pieces, tar_size
+from api.http.problems import PROBLEMS, UnknownProblem
+from api.http.send import send_object
+from api.http.tar import tar_pieces, tar_size
 from shared.artifacts import Manifest
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
@@ -55,7 +55,7 @@ def send_file(
     redirect: bool = False,
     vary: str | None = None,
 ) -> Response:
-    """A file of an artifact (see api.send); a 404 problem if it has no such file.
+    """A file of an artifact (see api.http.send); a 404 problem if it has no such file.
 
     `inline` lets a browser run what is in it: only for the pages of the report.
     """

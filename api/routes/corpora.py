@@ -16,12 +16,12 @@ from fastapi_pagination.cursor import CursorPage
 from fastapi_problem.error import ConflictProblem
 from pydantic import BaseModel, Field
 
-from api.auth import Caller, NotAllowed, Submitter
 from api.backend import Backend, BackendDependency
-from api.limits import check_upload
-from api.paging import PageParams, cursor_of
-from api.problems import PROBLEMS, UnknownProblem
-from api.receive import CONTENT_TYPES, Promise, promise, receive, remove_leftovers
+from api.http.paging import PageParams, cursor_of
+from api.http.problems import PROBLEMS, UnknownProblem
+from api.http.receive import CONTENT_TYPES, Promise, promise, receive, remove_leftovers
+from api.security.auth import Caller, NotAllowed, Submitter
+from api.security.limits import check_upload
 from shared.readers import UploadError
 from shared.resolved import UploadFormat, UploadInfo
 from shared.store import NotFoundError

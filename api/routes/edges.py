@@ -7,14 +7,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi_pagination.cursor import CursorPage
 
-from api.accept import CSV, JSON, csv_answer, negotiated
 from api.backend import BackendDependency
-from api.edge_views import EdgeMatches, EdgeView, edge_view
-from api.lineage import Lineage, chosen_tracking, open_lineage
-from api.match_rows import COLUMNS, MatchRow, Order, Sort, row_of, rows_of, selection
-from api.matches import SideName, Status
-from api.paging import PageParams, offset_of, place_page
-from api.problems import PROBLEMS, UnknownProblem
+from api.http.accept import CSV, JSON, csv_answer, negotiated
+from api.http.paging import PageParams, offset_of, place_page
+from api.http.problems import PROBLEMS, UnknownProblem
+from api.lineage.edges import EdgeMatches, EdgeView, edge_view
+from api.lineage.matches import SideName, Status
+from api.lineage.names import Lineage, chosen_tracking, open_lineage
+from api.lineage.rows import COLUMNS, MatchRow, Order, Sort, row_of, rows_of, selection
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
 

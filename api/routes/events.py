@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.backend import BackendDependency
-from api.follow import Follower
+from api.experiments.follow import Follower
 from api.routes.experiments import FoundExperiment
 
 router = APIRouter(prefix="/v1/experiments/{number}/events", tags=["experiments"])

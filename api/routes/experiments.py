@@ -8,16 +8,16 @@ import yaml
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi_problem.error import ConflictProblem
 
-from api.accept import JSON, negotiated
-from api.auth import NotAllowed, Submitter
 from api.backend import Backend, BackendDependency
-from api.describe import ExperimentView, look_at
-from api.idempotency import IdempotencyKey
-from api.listing import ExperimentPage, Filters, PageParams, filters, page_of
-from api.planning import PlanView, resolve_text, view_plan
-from api.problems import PROBLEMS
-from api.spec_body import SPEC_BODY, SpecBody
-from api.submission import submit_spec
+from api.experiments.describe import ExperimentView, look_at
+from api.experiments.idempotency import IdempotencyKey
+from api.experiments.listing import ExperimentPage, Filters, PageParams, filters, page_of
+from api.experiments.planning import PlanView, resolve_text, view_plan
+from api.experiments.spec_body import SPEC_BODY, SpecBody
+from api.experiments.submission import submit_spec
+from api.http.accept import JSON, negotiated
+from api.http.problems import PROBLEMS
+from api.security.auth import NotAllowed, Submitter
 from shared.experiments import Card, Experiment
 from shared.plan import make_plan
 from shared.reconcile import ExperimentState

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from api.backend import BackendDependency
-from api.lineage import Lineage, chosen_tracking, open_lineage
-from api.match_rows import MatchRow, row_of
-from api.problems import UnknownProblem
+from api.http.problems import UnknownProblem
+from api.lineage.names import Lineage, chosen_tracking, open_lineage
+from api.lineage.rows import MatchRow, row_of
 from api.routes.edges import Threshold, Tracking, edges_of
 from shared.artifacts import Manifest
 

@@ -10,7 +10,7 @@ from anyio import CapacityLimiter, create_task_group, move_on_after, to_thread
 from fastapi import APIRouter
 
 from api.backend import BackendDependency
-from api.problems import PROBLEMS, AwayProblem
+from api.http.problems import PROBLEMS, AwayProblem
 
 PATIENCE = 2.0  # seconds; probes wait longer than that by default nowhere
 OK, SILENT = "ok", "does not answer"

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from api.backend import BackendDependency
-from api.lineage import Lineage, kind_of, open_lineage
+from api.lineage.names import Lineage, kind_of, open_lineage
 from shared.artifacts import Manifest
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
-from api.accept import CSV, JSON, negotiated
 from api.backend import BackendDependency
-from api.lineage import Lineage, NotFinishedProblem, listed, open_lineage
-from api.problems import PROBLEMS, SpecProblem, UnknownProblem
+from api.http.accept import CSV, JSON, negotiated
+from api.http.problems import PROBLEMS, SpecProblem, UnknownProblem
+from api.lineage.names import Lineage, NotFinishedProblem, listed, open_lineage
 from api.routes.artifacts import PART_ANSWERS, send_file
 from shared.artifacts import Manifest
 

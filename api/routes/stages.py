@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from api.backend import BackendDependency
-from api.describe import StageDetail, StageView, detail_stage, planned_stage, view_stage
-from api.logs import LogReader, stream_log
+from api.experiments.describe import StageDetail, StageView, detail_stage, planned_stage, view_stage
+from api.experiments.logs import LogReader, stream_log
 from api.routes.experiments import FoundExperiment
 from shared.reconcile import StageState
 

@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from api.accept import CSV, JSON, csv_answer, negotiated
 from api.backend import BackendDependency
-from api.lineage import Lineage, open_lineage
-from api.problems import PROBLEMS
+from api.http.accept import CSV, JSON, csv_answer, negotiated
+from api.http.problems import PROBLEMS
+from api.lineage.names import Lineage, open_lineage
 from api.routes.models import Evaluation, by_corpus, evaluation
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])

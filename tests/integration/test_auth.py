@@ -16,9 +16,9 @@ from fastapi.testclient import TestClient
 from redis import Redis
 from typer.testing import CliRunner
 
-from api.cli import app as command_line
+from api.cli.main import app as command_line
+from api.security.startup import AddressError, check_address
 from api.server import server_config
-from api.startup import AddressError, check_address
 from shared.keys import ApiKey, key_hash, new_key, parse_keys
 from shared.logs import configure_logging
 from shared.settings import Settings, SettingsError

@@ -15,12 +15,12 @@ from redis import Redis
 from rich.console import Console
 from typer.testing import CliRunner
 
-from api import client as client_module
-from api.cli import app
-from api.client import Client, Refused
-from api.patience import Unreachable
-from api.sse import Event, read_events
-from api.watch import Watch
+from api.cli import client as client_module
+from api.cli.client import Client, Refused
+from api.cli.main import app
+from api.cli.patience import Unreachable
+from api.cli.sse import Event, read_events
+from api.cli.watch import Watch
 from shared.settings import Settings
 from tests.integration.rest import SPEC, World, changed, serving
 

@@ -325,7 +325,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("api.receive._take", full)
+    monkeypatch.setattr("api.http.receive._take", full)
     assert client.put("/v1/corpora/c", content=GOOD).status_code == 503
     assert nothing_was_kept(client, tmp_path)
 

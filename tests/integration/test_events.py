@@ -12,8 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 from redis import Redis
 
-from api.follow import Follower
-from api.seen import encode_seen
+from api.experiments.follow import Follower
+from api.experiments.seen import encode_seen
 from shared.reconcile import StageState
 from shared.settings import Settings
 from tests.api_support import local_client

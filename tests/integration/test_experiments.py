@@ -12,9 +12,9 @@ from fastapi.testclient import TestClient
 from httpx import Response
 from redis import Redis
 
-from api.auth import key_hash
-from api.idempotency import IdempotencyRecords, Record, digest_of
-from api.planning import resolve_text
+from api.experiments.idempotency import IdempotencyRecords, Record, digest_of
+from api.experiments.planning import resolve_text
+from api.security.auth import key_hash
 from shared.experiments import experiment_id
 from shared.settings import Settings
 from tests.api_support import local_client

@@ -17,9 +17,9 @@ import pytest
 import yaml
 from rich.console import Console
 
-from api.client import Client
+from api.cli.client import Client
+from api.cli.watch import Watch
 from api.embedded import EmbeddedError, installation, valkey_binary
-from api.watch import Watch
 from shared.settings import Settings
 
 CORPORA = Path(__file__).parents[3] / "shared" / "corpora"

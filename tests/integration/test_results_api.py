@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
-from api.matches import KEPT
+from api.lineage.matches import KEPT
 from services.analyzer.match import EdgeMatches, match_codes
 from shared.settings import Settings
 from tests.api_support import local_client

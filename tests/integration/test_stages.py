@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.logs import Piece, Sent, last_lines
+from api.experiments.logs import Piece, Sent, last_lines
 from shared.lease import LiveLog
 from tests.integration.rest import World, submit
 

@@ -9,7 +9,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.seen import CODES, decode_seen, encode_seen
+from api.experiments.seen import CODES, decode_seen, encode_seen
 from shared.reconcile import StageState
 
 STATES = st.lists(st.sampled_from(StageState), max_size=300)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from api.stage_files import BATCH_ROWS, StageFiles
+from api.lineage.stage_files import BATCH_ROWS, StageFiles
 from shared.artifacts import Manifest, StoredFile
 from shared.store import LocalStore
 

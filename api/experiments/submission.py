@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from api.auth import Caller
 from api.backend import Backend
-from api.idempotency import IdempotencyRecords, Record, digest_of
-from api.limits import check_open_experiments
-from api.planning import resolve_text
+from api.experiments.idempotency import IdempotencyRecords, Record, digest_of
+from api.experiments.planning import resolve_text
+from api.security.auth import Caller
+from api.security.limits import check_open_experiments
 from shared.experiments import Experiment, experiment_id
 from shared.plan import make_plan
 from shared.resolved import ResolvedSpec

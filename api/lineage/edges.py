@@ -8,9 +8,9 @@ from typing import Any
 from fastapi_pagination.cursor import CursorPage
 from pydantic import BaseModel, Field
 
-from api.lineage import Lineage
-from api.match_rows import MatchRow
-from api.matches import COUNTS, check_threshold, stored_floor
+from api.lineage.matches import COUNTS, check_threshold, stored_floor
+from api.lineage.names import Lineage
+from api.lineage.rows import MatchRow
 
 Values = dict[str, Any]
 

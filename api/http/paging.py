@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from fastapi import HTTPException, Query
 from fastapi_pagination.cursor import CursorPage, CursorParams
 
-from api.problems import SpecProblem
+from api.http.problems import SpecProblem
 
 Item = TypeVar("Item")
 

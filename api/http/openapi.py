@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
-from api.auth import BASIC, BEARER
+from api.security.auth import BASIC, BEARER
 
 DESCRIPTION = """
 Submit an experiment, watch its stages, read its models, features and matches.

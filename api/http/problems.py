@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match, Mount
 
-from api.auth import CHALLENGES
+from api.security.auth import CHALLENGES
 from shared.errors import SpecError
 from shared.hub import HubUnreachable
 from shared.readers import UploadError

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.backend import Backend
-from api.problems import SpecProblem, UnknownProblem
+from api.http.problems import SpecProblem, UnknownProblem
 from shared.artifacts import Manifest
 from shared.experiments import Experiment
 from shared.parameters import ReportParameters

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from fastapi_problem.error import StatusProblem
 
-from api.bodies import limited
+from api.http.bodies import limited
 from shared.spec import SPEC_LIMIT
 
 SPEC_TYPES = ("application/json", "application/yaml", "application/x-yaml", "text/yaml")

@@ -1,7 +1,7 @@
 """Who asks, and what they may do: API keys and their scopes.
 
-`Keys` finds the caller of a connection, which api.admission does once for every request. A route
-says what it needs by the type of a parameter: `caller: Reader`, `Submitter` or `Admin`.
+`Keys` finds the caller of a connection, which api.security.admission does once for every request. A
+route says what it needs by the type of a parameter: `caller: Reader`, `Submitter` or `Admin`.
 """
 
 from __future__ import annotations

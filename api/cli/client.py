@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from api.patience import FIRST_PAUSE, Patience
-from api.sse import Event, read_events
+from api.cli.patience import FIRST_PAUSE, Patience
+from api.cli.sse import Event, read_events
 
 PATIENCE = 60.0  # seconds for which a server that has answered before may be away
 AWAY = (502, 503, 504)  # what stands before a server that restarts says
@@ -51,7 +51,7 @@ def _detail(answer: httpx.Response) -> str:
 class Client:
     """Talks to one Lineament server, and waits for it when it is away for a moment.
 
-    Every method raises Refused when the server refuses, and Unreachable (api.patience) when it
+    Every method raises Refused when the server refuses, and Unreachable (api.cli.patience) when it
     does not answer: at once if it never did. `say` is told when waiting begins; `tend` is called
     now and then while there is nothing to do, by the thread that called.
 

@@ -17,8 +17,8 @@ from fastapi_pagination.cursor import CursorPage, CursorParams
 from fastapi_pagination.types import Cursor
 
 from api.backend import Backend
-from api.describe import ExperimentView, view_experiment
-from api.problems import SpecProblem
+from api.experiments.describe import ExperimentView, view_experiment
+from api.http.problems import SpecProblem
 from shared.experiments import Listed
 from shared.reconcile import ExperimentState
 from shared.store import NotFoundError

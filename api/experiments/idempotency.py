@@ -13,7 +13,7 @@ from typing import Annotated
 from fastapi import Depends, Header
 from pydantic import BaseModel, ConfigDict
 
-from api.problems import SpecProblem
+from api.http.problems import SpecProblem
 from shared.resolved import ResolvedSpec
 from shared.store import NotFoundError, Store
 

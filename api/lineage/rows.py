@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
-from api.matches import Side, Status
+from api.lineage.matches import Side, Status
 
 IntArray = npt.NDArray[np.int64]
 Sort = Literal["feature", "firings", "best_r", "r"]

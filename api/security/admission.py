@@ -10,11 +10,11 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.auth import READING, Caller, Keys, NotAllowed
-from api.limits import TooManyProblem
-from api.problems import answer
-from api.rates import Rates
-from api.startup import is_loopback
+from api.http.problems import answer
+from api.security.auth import READING, Caller, Keys, NotAllowed
+from api.security.limits import TooManyProblem
+from api.security.rates import Rates
+from api.security.startup import is_loopback
 from shared.settings import Settings
 
 HEALTH = frozenset({"/healthz", "/readyz", "/metrics"})

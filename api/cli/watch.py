@@ -20,8 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from api.client import ENDED, Client
-from api.sse import Event
+from api.cli.client import ENDED, Client
+from api.cli.sse import Event
 
 TEND = 1.0  # seconds between two times that the client is asked to tend
 SHOWN_SCALARS = ("loss", "accuracy", "l0", "explained_variance")

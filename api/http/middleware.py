@@ -6,8 +6,8 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 
-from api.admission import Admission, TrustedHosts
-from api.answers import Answers
+from api.http.answers import Answers
+from api.security.admission import Admission, TrustedHosts
 from shared.settings import Settings
 
 

@@ -17,7 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi_problem.error import StatusProblem
 from werkzeug.http import parse_dict_header, parse_options_header
 
-from api.problems import SpecProblem
+from api.http.problems import SpecProblem
 from shared.readers import UploadError
 from shared.resolved import UploadFormat
 from shared.store import StoreError

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from api.problems import SpecProblem
-from api.stage_files import StageFiles
+from api.http.problems import SpecProblem
+from api.lineage.stage_files import StageFiles
 from shared.artifacts import Artifacts, Manifest
 from shared.assignment import matches_at
 from shared.parameters import MatchParameters

@@ -18,8 +18,8 @@ from pydantic import BaseModel
 from redis.exceptions import RedisError
 
 from api.backend import Backend
-from api.describe import ENDED, ExperimentView, view_experiment
-from api.seen import decode_seen, encode_seen
+from api.experiments.describe import ENDED, ExperimentView, view_experiment
+from api.experiments.seen import decode_seen, encode_seen
 from shared.experiments import Experiment
 from shared.plan import PlannedStage
 from shared.reconcile import StageState

@@ -1,4 +1,4 @@
-"""The command line: `lineament run`, `serve`, `plan`, `upload`, and what api.commands adds.
+"""The command line: `lineament run`, `serve`, `plan`, `upload`, and what api.cli.commands adds.
 
 Exit codes: 0 complete, 1 a stage failed for good, 2 bad input, 130 interrupted.
 """
@@ -15,13 +15,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from api.client import Client
-from api.commands import commands
-from api.embedded import LOOPBACK, EmbeddedError, Installation, installation
-from api.planning import plan_locally
-from api.startup import AddressError, check_address
-from api.tables import plan_table, plan_totals, result_tables
-from api.terminal import (
+from api.cli.client import Client
+from api.cli.commands import commands
+from api.cli.tables import plan_table, plan_totals, result_tables
+from api.cli.terminal import (
     BAD_INPUT,
     DATA,
     FAILED,
@@ -34,7 +31,10 @@ from api.terminal import (
     read_spec,
     stop,
 )
-from api.watch import Watch
+from api.cli.watch import Watch
+from api.embedded import LOOPBACK, EmbeddedError, Installation, installation
+from api.experiments.planning import plan_locally
+from api.security.startup import AddressError, check_address
 from shared.errors import SpecError
 from shared.keys import key_hash, new_key, parse_keys
 from shared.settings import Settings, SettingsError

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi_problem.error import StatusProblem
 
-from api.auth import Caller
 from api.backend import Backend
-from api.bodies import TooLargeProblem
+from api.http.bodies import TooLargeProblem
+from api.security.auth import Caller
 from shared.reconcile import ExperimentState
 
 OPEN_RETRY = 60  # seconds; an experiment takes minutes at least

@@ -13,9 +13,9 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from api.client import Client, Refused
+from api.cli.client import Client, Refused
+from api.cli.patience import Unreachable
 from api.embedded import EmbeddedError, installation
-from api.patience import Unreachable
 from shared.errors import SpecError
 from shared.settings import Settings
 from shared.spec import SPEC_LIMIT, load_spec

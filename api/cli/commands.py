@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from api.client import Client
-from api.tables import experiments_table, stages_table
-from api.terminal import (
+from api.cli.client import Client
+from api.cli.tables import experiments_table, stages_table
+from api.cli.terminal import (
     BAD_INPUT,
     DATA,
     DataDirectory,

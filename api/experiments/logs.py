@@ -15,7 +15,7 @@ from fastapi.concurrency import run_in_threadpool
 from redis.exceptions import RedisError
 
 from api.backend import Backend
-from api.problems import UnknownProblem
+from api.http.problems import UnknownProblem
 from shared.store import NotFoundError, StoreError
 
 LOOK = 0.5  # seconds between two looks at a log that is followed

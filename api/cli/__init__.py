@@ -1,0 +1,1 @@
+"""The `lineament` command, and the REST client under it."""

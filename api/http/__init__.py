@@ -1,0 +1,1 @@
+"""HTTP itself: bodies, negotiation, pages, problem documents, files."""
