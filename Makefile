@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check faults bench clean
 
 setup: $(STAMP)
 
@@ -31,6 +31,12 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
+
+# ROUNDS of every fault; the moments follow from SEED.
+ROUNDS ?= 4
+SEED ?= 0
+faults: $(STAMP)
+	$(BIN)/python -m tests.faults --rounds $(ROUNDS) --seed $(SEED)
 
 bench: $(STAMP)
 	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

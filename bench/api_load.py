@@ -144,7 +144,7 @@ def main() -> None:
     """Submit, read, reconcile."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiments", type=int, default=200)
-    parser.add_argument("--seeds", type=int, default=5, help="dictionaries of a model")
+    parser.add_argument("--seeds", type=int, default=7, help="dictionaries of a model")
     parser.add_argument("--reads", type=int, default=200, help="of each kind in a round")
     options = parser.parse_args()
     with (

@@ -70,6 +70,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=4, help="rounds of each fault")
     parser.add_argument("--seed", type=int, default=0, help="of the moments at which faults come")
+    parser.add_argument("--keep", action="store_true", help="keep the logs")
     parser.add_argument("--only", default="", help="only faults whose name contains this")
     options = parser.parse_args()
     chosen = [fault for fault in FAULTS if options.only in fault.name]
@@ -89,7 +90,10 @@ def main() -> int:
         return 1
     out.print(table(done, skipped))
     out.print(f"{len(done)} rounds, every artifact bit-identical to the undisturbed run")
-    shutil.rmtree(directory)
+    if options.keep:
+        out.print(f"logs: {directory}", soft_wrap=True)
+    else:
+        shutil.rmtree(directory)
     return 0
 
 
