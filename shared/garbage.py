@@ -53,9 +53,8 @@ class Collector:
         stages, digests = self._used()
         for key, group in groupby(self._store.list("stages/"), lambda one: _part(one.name, 1)):
             yield from self._of_stage(key, list(group), used=key in stages)
-        named = digests | {self._digest(info.name) for info in self._store.list("uploads/")}
         for info in self._store.list("blobs/"):
-            if _part(info.name, 1) not in named:
+            if _part(info.name, 1) not in digests:
                 yield from self._old("upload", info.name, [info])
         for folder in PASSING:
             for info in self._store.list(folder):
@@ -80,10 +79,12 @@ class Collector:
         return removed
 
     def _used(self) -> tuple[set[str], set[str]]:
-        """Keys of the stages, and digests of the uploads, that an experiment names."""
+        """Keys of the stages that experiments name, and digests of the uploads that experiments or
+        users name.
+        """
         experiments = Experiments(self._store)
         stages: set[str] = set()
-        digests: set[str] = set()
+        digests = {self._digest(info.name) for info in self._store.list("uploads/")}
         for one in experiments.listed():
             try:
                 plan = experiments.get(one.id).plan

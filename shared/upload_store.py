@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from shared.artifacts import sha256_of
 from shared.resolved import UploadInfo
 from shared.store import NotFoundError, Store
 
@@ -86,6 +87,8 @@ class UploadStore:
         if own is None:
             own = directory / digest
             self._store.download(f"blobs/{digest}", own)
+            if sha256_of(own) != digest:
+                raise OSError(f"the upload {digest} does not have the content it was stored with")
         return own
 
 

@@ -17,6 +17,7 @@ import typer
 
 from api.cli.client import Client
 from api.cli.commands import commands
+from api.cli.garbage import garbage
 from api.cli.tables import plan_table, plan_totals, result_tables
 from api.cli.terminal import (
     BAD_INPUT,
@@ -46,6 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(commands)
+app.add_typer(garbage)
 
 
 @app.command()

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from shared.store.base import (
 
 PIECE = 1 << 20  # bytes read at once
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+ABANDONED = 86_400.0  # seconds without a byte after which a part has no writer any more
 
 
 class LocalStore:
@@ -35,6 +37,14 @@ class LocalStore:
         self._incoming = self._root / ".incoming"
         with _disk(f"the store {self._root}"):
             self._incoming.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what a killed writer left, long after it could still have been writing."""
+        for part in self._incoming.iterdir():
+            with contextlib.suppress(OSError):
+                if time.time() - part.stat().st_mtime > ABANDONED:
+                    part.unlink()
 
     def _path(self, name: str) -> Path:
         return self._root / checked(name)

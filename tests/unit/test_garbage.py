@@ -7,7 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from api.cli.main import app
 from shared.artifacts import Artifacts, Manifest
 from shared.checkpoints import Checkpoints
 from shared.experiments import Experiments
@@ -156,3 +159,41 @@ def test_a_reader_notices_that_a_finished_stage_was_removed(
 def test_an_age_that_is_not_safe_is_refused(store: LocalStore) -> None:
     with pytest.raises(ValueError, match="age: at least 3600 seconds"):
         Collector(store, LEAST_AGE - 1)
+
+
+def test_the_command_lists_and_removes_only_when_it_is_told_to(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    finish(store, UNUSED, "other")
+    age_everything(tmp_path, 10 * DAY)
+
+    def gc(*words: str) -> Result:
+        return CliRunner().invoke(app, ["gc", "--data", str(tmp_path), *words])
+
+    listed = gc("--all")
+    assert listed.exit_code == 0
+    assert f"stage {UNUSED[:12]}" in listed.output
+    assert Artifacts(store).exists(UNUSED)
+    assert gc("--delete", "--age", "11d").exit_code == 0
+    assert Artifacts(store).exists(UNUSED), "too young"
+    assert "removed" in gc("--delete").output
+    assert not Artifacts(store).exists(UNUSED)
+
+
+@pytest.mark.parametrize("age", ["7", "d", "-3d", "5m", "1h2d"])
+def test_an_age_that_cannot_be_read_is_a_sentence(tmp_path: Path, age: str) -> None:
+    refused = CliRunner().invoke(app, ["gc", "--data", str(tmp_path), f"--age={age}"])
+    assert refused.exit_code == 2
+    assert "--age: a number and h, d or w" in refused.output
+
+
+def test_parts_that_a_killed_writer_left_go_when_the_store_is_opened_again(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    young, old = (tmp_path / "store" / ".incoming" / name for name in ("young", "old"))
+    young.write_bytes(b"x")
+    old.write_bytes(b"x")
+    os.utime(old, (time.time() - 2 * DAY, time.time() - 2 * DAY))
+    LocalStore(tmp_path / "store")
+    assert young.exists()
+    assert not old.exists()
+    assert store.stat("young") is None
