@@ -1,6 +1,6 @@
 """Many experiments and many stages: how fast the API answers and the reconciler looks around.
 
-    python bench/api_load.py [--experiments 200] [--stages 50] [--reads 400]
+    python bench/api_load.py [--experiments 200] [--seeds 8] [--reads 200]
 
 Starts a Valkey, an API and a store of its own, without workers, submits experiments by REST all at
 once from several clients, then reads while everything is queued. JSON lines: milliseconds of each
@@ -41,7 +41,7 @@ MEBI = 1 << 20
 
 
 def spec(number: int, seeds: int) -> dict[str, Any]:
-    """An experiment of about 14 + 4 x seeds stages; `number` makes every one of them another's."""
+    """An experiment of about 7 + 6 x seeds stages; `number` makes every one of them another's."""
     shape = {"hidden": 32, "mlp": 64, "heads": 2, "kv_heads": 1, "layers": 1, "context": 32}
     return {
         "version": 1,
@@ -144,7 +144,7 @@ def main() -> None:
     """Submit, read, reconcile."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiments", type=int, default=200)
-    parser.add_argument("--seeds", type=int, default=7, help="dictionaries of a model")
+    parser.add_argument("--seeds", type=int, default=8, help="dictionaries of a model")
     parser.add_argument("--reads", type=int, default=200, help="of each kind in a round")
     options = parser.parse_args()
     with (

@@ -11,12 +11,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from api.cli.terminal import BAD_INPUT, DATA, FAILED, DataDirectory, out, stop
-from shared.garbage import Collector, Garbage
+from shared.garbage import Collector, Garbage, Kind
 from shared.settings import Settings
 from shared.store import StoreError
 
 UNITS = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
-KINDS = {
+KINDS: dict[Kind, str] = {
     "attempt": "files of attempts that did not count",
     "checkpoint": "checkpoints that nobody goes on from",
     "artifact": "artifacts that no experiment uses",

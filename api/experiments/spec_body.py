@@ -12,15 +12,39 @@ from shared.spec import SPEC_LIMIT
 
 SPEC_TYPES = ("application/json", "application/yaml", "application/x-yaml", "text/yaml")
 _UTF8 = ("", "utf-8", "utf8", "us-ascii")
-_YAML = {"schema": {"type": "string"}}
+_CONTENT = {
+    "schema": {"$ref": "#/components/schemas/Spec"},
+    "example": {
+        "version": 1,
+        "name": "stories-and-lua",
+        "tokenizer": {"train": {"vocab_size": 2048, "corpora": ["stories", "lua"]}},
+        "corpora": {
+            "stories": {"builtin": "stories", "max_tokens": 400_000},
+            "lua": {"builtin": "lua", "max_tokens": 400_000},
+        },
+        "models": {
+            "base": {
+                "pretrain": {
+                    "corpora": ["stories"],
+                    "architecture": {
+                        "hidden": 128,
+                        "mlp": 256,
+                        "heads": 4,
+                        "kv_heads": 2,
+                        "layers": 1,
+                    },
+                }
+            },
+            "lua": {"finetune": {"parent": "base", "corpora": ["lua"]}},
+            "merged": {"merge": {"method": "slerp", "at_zero": "base", "at_one": "lua", "t": 0.5}},
+        },
+    },
+}
 SPEC_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "A spec, YAML or JSON; GET /v1/schema describes it.",
-        "content": {
-            "application/json": {"schema": {"type": "object"}},
-            **dict.fromkeys(SPEC_TYPES[1:], _YAML),
-        },
+        "description": "A spec, YAML or JSON. Names in it refer to each other, which is checked.",
+        "content": dict.fromkeys(SPEC_TYPES, _CONTENT),
     }
 }
 

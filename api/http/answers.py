@@ -12,7 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.problems import answer
 
-METHODS = frozenset(method.value for method in HTTPMethod)
+# QUERY is too new for the enumeration. A method that is known is a 405 where it is not allowed;
+# 501 is for those that the server has never heard of (RFC 9110, 9.1).
+METHODS = frozenset(method.value for method in HTTPMethod) | {"QUERY"}
 
 _NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 PAGE = (
