@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from api.backend import open_backend
+from api.experiments.follow import StageEvent
 from api.http.middleware import add_middleware
 from api.http.openapi import DESCRIPTION, TAGS, document, operation_id
 from api.http.problems import PROBLEMS, add_problem_handlers
@@ -26,7 +27,9 @@ from api.routes import (
     sweeps,
 )
 from api.security.auth import needs_by_method
+from shared.resolved import ResolvedSpec
 from shared.settings import Settings
+from shared.spec import Spec
 
 STATIC = Path(__file__).parent / "pages" / "static"
 ANYWHERE = PROBLEMS(400, 401, 403, 404, 422, 429, 500, 503)  # what every route may answer
@@ -49,7 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.backend = open_backend(settings)
     add_problem_handlers(app)
     _include_routes(app)
-    document(app)
+    document(app, (Spec, "validation"), (ResolvedSpec, "validation"), (StageEvent, "serialization"))
     add_middleware(app, settings)
     return app
 

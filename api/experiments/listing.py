@@ -14,16 +14,16 @@ from typing import Annotated, ClassVar, Literal, cast
 
 from fastapi import HTTPException, Query
 from fastapi_pagination.cursor import CursorPage, CursorParams
-from fastapi_pagination.types import Cursor
+from fastapi_pagination.types import Cursor as Written
 
 from api.backend import Backend
 from api.experiments.describe import ExperimentView, view_experiment
+from api.http.parameters import Cursor, PageSize
 from api.http.problems import SpecProblem
 from shared.experiments import Listed
 from shared.reconcile import ExperimentState
 from shared.store import NotFoundError
 
-PAGE_LIMIT = 100  # experiments on a page
 BATCH = 32  # experiments whose standing is looked up together
 
 Direction = Literal["older", "newer"]
@@ -52,8 +52,6 @@ class Place:
 class PageParams(CursorParams):
     """Which page, and how long."""
 
-    size: int = Query(50, ge=1, le=PAGE_LIMIT, description="Experiments on a page.")
-
     def place(self) -> Place | None:
         """Where the page begins, None for the first; a 422 problem for a wrong cursor."""
         try:
@@ -64,6 +62,11 @@ class PageParams(CursorParams):
             raise SpecProblem(
                 detail=sentence, errors=[{"field": "cursor", "message": sentence[8:]}]
             ) from None
+
+
+def page_params(cursor: Cursor = None, size: PageSize = 50) -> PageParams:
+    """The page of a request."""
+    return PageParams(cursor=cursor, size=size)
 
 
 class ExperimentPage(CursorPage[ExperimentView]):
@@ -122,7 +125,7 @@ def page_of(backend: Backend, params: PageParams, wanted: Filters) -> Experiment
     )
 
 
-def _cursor(direction: Direction, one: Listed) -> Cursor:
+def _cursor(direction: Direction, one: Listed) -> Written:
     return str(Place(direction, one.modified, one.id))
 
 

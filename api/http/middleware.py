@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 
 from api.http.answers import Answers
+from api.http.departures import Departures
 from api.security.admission import Admission, TrustedHosts
 from shared.settings import Settings
 
@@ -18,6 +19,7 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
     that a user named or sent. Labels have a bound: unknown paths share one, unknown methods do not
     get as far as here.
     """
+    app.add_middleware(Departures)
     app.add_middleware(Admission, settings=settings)
     app.add_middleware(TrustedHosts, settings=settings)
     counters = Instrumentator(registry=CollectorRegistry()).instrument(app)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from api.security.auth import BASIC, BEARER
+
+Model = tuple[type[BaseModel], Literal["validation", "serialization"]]
 
 DESCRIPTION = """
 Submit an experiment, watch its stages, read its models, features and matches.
@@ -54,20 +56,20 @@ def operation_id(route: APIRoute) -> str:
     return f"{route.tags[0]}_{route.name}" if route.tags else route.name
 
 
-def document(app: FastAPI) -> None:
-    """Complete the document of an application: problem schema and security."""
+def document(app: FastAPI, *models: Model) -> None:
+    """Complete the document of an application: problems, models that only it names, security."""
     generated = app.openapi
 
     def complete() -> dict[str, Any]:
-        return app.openapi_schema or _completed(generated)
+        return app.openapi_schema or _completed(generated, models)
 
     app.openapi = complete  # type: ignore[method-assign]
 
 
-def _completed(generated: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _completed(generated: Callable[[], dict[str, Any]], more: Sequence[Model]) -> dict[str, Any]:
     schema = generated()
     _, models = models_json_schema(
-        [(model, "serialization") for model in (Problem, FieldProblem)],
+        [(Problem, "serialization"), (FieldProblem, "serialization"), *more],
         ref_template="#/components/schemas/{model}",
     )
     components = schema.setdefault("components", {})
@@ -78,16 +80,14 @@ def _completed(generated: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     }
     for operations in schema["paths"].values():
         for operation in operations.values():
-            _describe_events(operation)
+            _without_item_schema(operation)
             needs_key = "health" not in operation.get("tags", ())
             operation["security"] = [{"key": []}, {"password": []}] if needs_key else []
     return schema
 
 
-def _describe_events(operation: dict[str, Any]) -> None:
-    """Say what OpenAPI 3.1 can of an event stream: FastAPI's `itemSchema` is a word of 3.2."""
+def _without_item_schema(operation: dict[str, Any]) -> None:
+    """Take FastAPI's `itemSchema` of event streams away: it is a word of OpenAPI 3.2."""
     for response in operation["responses"].values():
         for body in response.get("content", {}).values():
-            if "itemSchema" in body:
-                del body["itemSchema"]
-                body["schema"] = {"type": "string", "description": "Server-sent events."}
+            body.pop("itemSchema", None)

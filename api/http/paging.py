@@ -9,18 +9,21 @@ from collections.abc import Sequence
 from typing import Annotated, TypeVar
 from urllib.parse import unquote
 
-from fastapi import HTTPException, Query
+from fastapi import Depends, HTTPException
 from fastapi_pagination.cursor import CursorPage, CursorParams
 
+from api.http.parameters import Cursor, PageSize
 from api.http.problems import SpecProblem
 
 Item = TypeVar("Item")
 
 
-class PageParams(CursorParams):
-    """Which page of how many entries."""
+def _page_params(cursor: Cursor = None, size: PageSize = 50) -> CursorParams:
+    """Parameters of a model would reach the document without their descriptions."""
+    return CursorParams(cursor=cursor, size=size)
 
-    size: Annotated[int, Query(ge=1, le=100, description="Entries on a page.")] = 50
+
+PageParams = Annotated[CursorParams, Depends(_page_params)]
 
 
 def cursor_of(params: CursorParams) -> str:

@@ -11,7 +11,7 @@ from fastapi.templating import Jinja2Templates
 
 from api.backend import BackendDependency
 from api.experiments.describe import report_stage, view_experiment, view_stage
-from api.experiments.listing import Filters, PageParams, page_of
+from api.experiments.listing import Filters, PageParams, page_of, page_params
 from api.experiments.seen import encode_seen
 from api.http.problems import UnknownProblem
 from api.routes.artifacts import found, send_file
@@ -33,7 +33,7 @@ def _chosen(
 @router.get("/", response_class=HTMLResponse)
 def index(
     request: Request,
-    params: Annotated[PageParams, Depends()],
+    params: Annotated[PageParams, Depends(page_params)],
     wanted: Annotated[Filters, Depends(_chosen)],
     backend: BackendDependency,
 ) -> HTMLResponse:

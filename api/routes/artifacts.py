@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.backend import Backend, BackendDependency
+from api.http.parameters import ArtifactKey, FilePath
 from api.http.problems import PROBLEMS, UnknownProblem
 from api.http.send import send_object
 from api.http.tar import tar_pieces, tar_size
@@ -15,7 +16,8 @@ from shared.artifacts import Manifest
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 
-BINARY = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
+# Bytes of any type: what OpenAPI 3.1 says of them is no schema, for they are no JSON string.
+BINARY: dict[str, Any] = {"content": {"*/*": {}}}
 PART_ANSWERS: dict[int | str, dict[str, Any]] = {
     206: {"description": "The range that was asked for.", **BINARY},
     304: {"description": "The client has this content already."},
@@ -75,7 +77,7 @@ def send_file(
 
 
 @router.get("/{key}")
-def manifest(key: str, backend: BackendDependency) -> Manifest:
+def manifest(key: ArtifactKey, backend: BackendDependency) -> Manifest:
     """The manifest of a finished stage: parameters, results, and its files with their sha256."""
     return found(backend, key)
 
@@ -83,8 +85,8 @@ def manifest(key: str, backend: BackendDependency) -> Manifest:
 @router.get("/{key}/files/{file:path}", response_class=Response, responses=FILE_ANSWERS)
 @router.head("/{key}/files/{file:path}", include_in_schema=False)
 def file(
-    key: str,
-    file: str,
+    key: ArtifactKey,
+    file: FilePath,
     backend: BackendDependency,
     request: Request,
     redirect: Annotated[
@@ -101,7 +103,7 @@ def file(
 
 
 @router.get("/{key}/archive", response_class=StreamingResponse, responses=ARCHIVE_ANSWERS)
-def archive(key: str, backend: BackendDependency) -> StreamingResponse:
+def archive(key: ArtifactKey, backend: BackendDependency) -> StreamingResponse:
     """All files of an artifact as one tar archive, packed while it is sent."""
     manifest = found(backend, key)
     return StreamingResponse(

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 from fastapi_pagination.cursor import CursorPage
@@ -186,9 +186,7 @@ def _keep(backend: Backend, path: Path, info: UploadInfo, owner: str) -> UploadI
 
 
 @router.get("", responses=PROBLEMS(422))
-def uploads(
-    backend: BackendDependency, page: Annotated[PageParams, Depends()]
-) -> CursorPage[UploadView]:
+def uploads(backend: BackendDependency, page: PageParams) -> CursorPage[UploadView]:
     """All uploads, by name, in pages."""
     names = backend.uploads.names()
     start = cursor_of(page)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi_pagination.cursor import CursorPage
 
 from api.backend import BackendDependency
 from api.http.accept import CSV, JSON, csv_answer, negotiated
 from api.http.paging import PageParams, offset_of, place_page
+from api.http.parameters import ChildName, Number, ParentName
 from api.http.problems import PROBLEMS, UnknownProblem
 from api.lineage.edges import EdgeMatches, EdgeView, edge_view
 from api.lineage.matches import SideName, Status
@@ -45,7 +46,7 @@ def edges_of(lineage: Lineage) -> list[tuple[str, str, str]]:
 
 @router.get("/{number}/edges")
 def edges(
-    number: str,
+    number: Number,
     backend: BackendDependency,
     tracking: Tracking = None,
     threshold: Threshold = None,
@@ -67,12 +68,12 @@ def edges(
     responses={200: {"content": {CSV: {"schema": {"type": "string"}}}}, **PROBLEMS(406)},
 )
 def edge(
-    number: str,
-    parent: str,
-    child: str,
+    number: Number,
+    parent: ParentName,
+    child: ChildName,
     backend: BackendDependency,
     request: Request,
-    page: Annotated[PageParams, Depends()],
+    page: PageParams,
     tracking: Tracking = None,
     threshold: Threshold = None,
     side: Annotated[SideName, Query(description="Whose features are listed.")] = "parent",

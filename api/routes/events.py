@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -15,7 +15,33 @@ from api.routes.experiments import FoundExperiment
 router = APIRouter(prefix="/v1/experiments/{number}/events", tags=["experiments"])
 
 
-@router.get("", response_class=EventSourceResponse)
+def _event(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    """The schema of one kind of event."""
+    written = {"type": "string", "contentMediaType": "application/json", "contentSchema": data}
+    return {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {"event": {"const": name}, "data": written, "id": {"type": "string"}},
+    }
+
+
+# FastAPI describes events by `itemSchema`, a word of OpenAPI 3.2; in 3.1 `schema` is that of one.
+EVENT = {
+    "oneOf": [
+        _event("stage", {"$ref": "#/components/schemas/StageEvent"}),
+        _event("experiment", {"$ref": "#/components/schemas/ExperimentView"}),
+        _event("progress", {"type": "object", "additionalProperties": {"type": "object"}}),
+    ]
+}
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events, each of one of these kinds.",
+        "content": {"text/event-stream": {"schema": EVENT}},
+    }
+}
+
+
+@router.get("", response_class=EventSourceResponse, responses=STREAM)
 async def events(
     experiment: FoundExperiment,
     backend: BackendDependency,

@@ -7,15 +7,24 @@ from typing import Annotated, Any
 import yaml
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi_problem.error import ConflictProblem
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from api.backend import Backend, BackendDependency
 from api.experiments.describe import ExperimentView, look_at
 from api.experiments.idempotency import IdempotencyKey
-from api.experiments.listing import ExperimentPage, Filters, PageParams, filters, page_of
+from api.experiments.listing import (
+    ExperimentPage,
+    Filters,
+    PageParams,
+    filters,
+    page_of,
+    page_params,
+)
 from api.experiments.planning import PlanView, resolve_text, view_plan
 from api.experiments.spec_body import SPEC_BODY, SpecBody
 from api.experiments.submission import submit_spec
 from api.http.accept import JSON, negotiated
+from api.http.parameters import Number
 from api.http.problems import PROBLEMS
 from api.security.auth import NotAllowed, Submitter
 from shared.experiments import Card, Experiment
@@ -37,12 +46,22 @@ SUBMITTED: dict[int | str, dict[str, Any]] = {
         "headers": LOCATION,
     },
 }
+SPEC, RESOLVED = ({"$ref": f"#/components/schemas/{name}"} for name in ("Spec", "ResolvedSpec"))
 DOCUMENT: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The document, as JSON or (Accept: application/yaml) as YAML.",
-        "content": {JSON: {"schema": {"type": "object"}}, YAML: {"schema": {"type": "string"}}},
+        "content": {kind: {"schema": {"anyOf": [SPEC, RESOLVED]}} for kind in (JSON, YAML)},
     }
 }
+
+
+class _ExperimentConvertor(StringConvertor):
+    """A part of a path that may be an experiment's id: `plan` is a resource of its own."""
+
+    regex = "(?!plan$)[^/]+"
+
+
+register_url_convertor("experiment", _ExperimentConvertor())
 
 
 class RunningProblem(ConflictProblem):
@@ -51,11 +70,11 @@ class RunningProblem(ConflictProblem):
     title = "Still running."
 
 
-def _experiment(number: str, backend: BackendDependency) -> Experiment:
+def _experiment(number: Number, backend: BackendDependency) -> Experiment:
     return backend.experiments.get(number)
 
 
-def _card(number: str, backend: BackendDependency) -> Card:
+def _card(number: Number, backend: BackendDependency) -> Card:
     return backend.experiments.card(number)
 
 
@@ -105,7 +124,7 @@ def preview(body: SpecBody, backend: BackendDependency) -> PlanView:
 
 @router.get("/experiments", name="list")
 def listing(
-    params: Annotated[PageParams, Depends()],
+    params: Annotated[PageParams, Depends(page_params)],
     wanted: Annotated[Filters, Depends(filters)],
     backend: BackendDependency,
 ) -> ExperimentPage:
@@ -113,7 +132,7 @@ def listing(
     return page_of(backend, params, wanted)
 
 
-@router.get("/experiments/{number}", name="get")
+@router.get("/experiments/{number:experiment}", name="get")
 def one(experiment: FoundCard, backend: BackendDependency) -> ExperimentView:
     """One experiment."""
     return look_at(backend, experiment)
@@ -164,7 +183,7 @@ def retry(
     return look_at(backend, experiment)
 
 
-@router.delete("/experiments/{number}", status_code=204, responses=PROBLEMS(409))
+@router.delete("/experiments/{number:experiment}", status_code=204, responses=PROBLEMS(409))
 def delete(experiment: FoundExperiment, backend: BackendDependency, caller: Submitter) -> None:
     """Forget an experiment that does not run. What it made stays until it is collected, and is
     found again when the spec is submitted again. For its owner, or a key with the scope `admin`.

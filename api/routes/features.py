@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from api.backend import BackendDependency
+from api.http.parameters import ModelName, Number
 from api.http.problems import UnknownProblem
 from api.lineage.names import Lineage, chosen_tracking, open_lineage
 from api.lineage.rows import MatchRow, row_of
@@ -85,9 +86,9 @@ class FeatureView(BaseModel):
 
 @router.get("/{number}/features/{model}/{index}")
 def feature(
-    number: str,
-    model: str,
-    index: Annotated[int, Path(ge=0, le=2**31 - 1)],
+    number: Number,
+    model: ModelName,
+    index: Annotated[int, Path(ge=0, le=2**31 - 1, description="Number of the feature, from 0.")],
     backend: BackendDependency,
     tracking: Tracking = None,
     threshold: Threshold = None,

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from api.backend import BackendDependency
+from api.http.parameters import ModelName, Number
 from api.lineage.names import Lineage, kind_of, open_lineage
 from shared.artifacts import Manifest
 
@@ -59,14 +60,14 @@ class ModelView(BaseModel):
 
 
 @router.get("/{number}/models")
-def models(number: str, backend: BackendDependency) -> list[ModelView]:
+def models(number: Number, backend: BackendDependency) -> list[ModelView]:
     """Every model of the experiment, in the order of the spec, as far as it is finished."""
     lineage = open_lineage(backend, number)
     return [_view(lineage, name) for name in lineage.section("models")]
 
 
 @router.get("/{number}/models/{model}")
-def model(number: str, model: str, backend: BackendDependency) -> ModelView:
+def model(number: Number, model: ModelName, backend: BackendDependency) -> ModelView:
     """One model, as far as it is finished."""
     lineage = open_lineage(backend, number)
     lineage.named("models", model, "model")

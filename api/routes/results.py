@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from api.backend import BackendDependency
 from api.http.accept import CSV, JSON, negotiated
+from api.http.parameters import Number
 from api.http.problems import PROBLEMS, SpecProblem, UnknownProblem
 from api.lineage.names import Lineage, NotFinishedProblem, listed, open_lineage
 from api.routes.artifacts import PART_ANSWERS, send_file
@@ -36,7 +37,7 @@ class TableView(BaseModel):
 
 @router.get("/{number}/results", response_class=Response, responses=ANSWERS)
 def results(
-    number: str,
+    number: Number,
     backend: BackendDependency,
     request: Request,
     table: Annotated[
@@ -63,7 +64,7 @@ def results(
 
 
 @router.get("/{number}/results/tables")
-def tables(number: str, backend: BackendDependency) -> list[TableView]:
+def tables(number: Number, backend: BackendDependency) -> list[TableView]:
     """The tables of the finished report."""
     manifest = _report(open_lineage(backend, number))
     return [

@@ -10,6 +10,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from api.backend import BackendDependency
 from api.experiments.describe import StageDetail, StageView, detail_stage, planned_stage, view_stage
 from api.experiments.logs import LogReader, stream_log
+from api.http.parameters import StageKey
 from api.routes.experiments import FoundExperiment
 from shared.reconcile import StageState
 
@@ -39,7 +40,7 @@ def listing(
 
 
 @router.get("/{key}", name="get")
-def one(experiment: FoundExperiment, key: str, backend: BackendDependency) -> StageDetail:
+def one(experiment: FoundExperiment, key: StageKey, backend: BackendDependency) -> StageDetail:
     """One stage: parameters, inputs, attempts, live progress, results, timings, failure."""
     stage = planned_stage(experiment, key)
     standing = backend.experiments.standing(experiment, backend.leases)
@@ -52,7 +53,7 @@ def one(experiment: FoundExperiment, key: str, backend: BackendDependency) -> St
 )
 def log(
     experiment: FoundExperiment,
-    key: str,
+    key: StageKey,
     backend: BackendDependency,
     attempt: Annotated[
         str | None, Query(description="An attempt at the stage; the last one by default.")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from api.backend import BackendDependency
 from api.http.accept import CSV, JSON, csv_answer, negotiated
+from api.http.parameters import Number, SweepName
 from api.http.problems import PROBLEMS
 from api.lineage.names import Lineage, open_lineage
 from api.routes.models import Evaluation, by_corpus, evaluation
@@ -60,7 +61,7 @@ class SweepView(BaseModel):
 
 
 @router.get("/{number}/sweeps")
-def sweeps(number: str, backend: BackendDependency) -> list[SweepView]:
+def sweeps(number: Number, backend: BackendDependency) -> list[SweepView]:
     """Every sweep of the experiment, as far as it is finished."""
     lineage = open_lineage(backend, number)
     return [_view(lineage, name) for name in lineage.section("sweeps")]
@@ -71,7 +72,7 @@ def sweeps(number: str, backend: BackendDependency) -> list[SweepView]:
     response_model=SweepView,
     responses={200: {"content": {CSV: {"schema": {"type": "string"}}}}, **PROBLEMS(406)},
 )
-def sweep(number: str, name: str, backend: BackendDependency, request: Request) -> Any:
+def sweep(number: Number, name: SweepName, backend: BackendDependency, request: Request) -> Any:
     """The points of a finished sweep; with `Accept: text/csv` one row for each point and corpus."""
     lineage = open_lineage(backend, number)
     lineage.named("sweeps", name, "sweep")

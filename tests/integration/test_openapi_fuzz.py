@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
+from urllib.parse import unquote
 
+import httpx
 import huggingface_hub.constants
 import pytest
 import yaml
@@ -31,6 +33,7 @@ from tests import fake_hub
 from tests.integration import lineage_world, rest
 from tests.unit.specs import UPLOADS
 
+ROOT = Path(__file__).parents[2]
 CONFIGURATION = Path(__file__).with_name("openapi_fuzz.toml")
 EXAMPLES = os.environ.get("LINEAMENT_FUZZ_EXAMPLES", "6")  # of an operation, in a phase
 KEY = new_key()
@@ -72,6 +75,14 @@ def working(world: rest.World, key: str) -> Iterator[None]:
         thread.join()
 
 
+def cursor(url: str, path: str) -> str:
+    """The cursor of a second page."""
+    headers = {"Authorization": f"Bearer {KEY}"}
+    page = httpx.get(url + path, params={"size": 1}, headers=headers).json()
+    found: str = page.get("matches", page)["next_page"]
+    return unquote(found)
+
+
 def configure(directory: Path, names: Mapping[str, Sequence[str]]) -> Path:
     """The configuration, with names of things that exist in libFuzzer's format of dictionaries."""
     for name, values in names.items():
@@ -83,8 +94,8 @@ def schemathesis(url: str, configuration: Path) -> subprocess.CompletedProcess[s
     command = ["-m", "schemathesis.cli", "--config-file", str(configuration), "run", "--no-color"]
     return subprocess.run(
         [sys.executable, *command, "--max-examples", EXAMPLES, f"{url}/openapi.json"],
-        env={**os.environ, "FUZZ_KEY": KEY},
-        cwd=configuration.parent,
+        env={**os.environ, "FUZZ_KEY": KEY, "PYTHONPATH": str(ROOT)},
+        cwd=configuration.parent,  # where it keeps what it found
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -93,7 +104,11 @@ def schemathesis(url: str, configuration: Path) -> subprocess.CompletedProcess[s
 
 
 def test_every_answer_is_the_one_that_the_document_promises(
-    redis_url: str, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    redis_url: str,
+    redis: Redis,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     done = lineage_world.World(tmp_path / "data")
     settings = Settings(
@@ -115,6 +130,7 @@ def test_every_answer_is_the_one_that_the_document_promises(
         world.end(failed, "a1", "failed", b"log\n", reason="the loss is NaN")
         world.fail(failed, "a1", "the loss is NaN")
         report = done.experiment.plan.stages[-1]
+        edge = f"/v1/experiments/{done.experiment.id}/edges/base/left"
         configuration = configure(
             tmp_path,
             {
@@ -125,10 +141,13 @@ def test_every_answer_is_the_one_that_the_document_promises(
                 "files": ["results.json", "report.html", "model.safetensors"],
                 "tables": ["edges", "sweeps"],
                 "uploads": [*UPLOADS, "mine", "other"],
+                "pages_of_experiments": [cursor(url, "/v1/experiments")],
+                "pages_of_uploads": [cursor(url, "/v1/corpora")],
+                "pages_of_matches": [cursor(url, edge)],
             },
         )
         with working(world, running):
             found = schemathesis(url, configuration)
 
-    print(found.stdout)
     assert found.returncode == 0, found.stdout
+    assert "request failed" not in capsys.readouterr().out  # nothing that only the log tells
