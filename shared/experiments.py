@@ -227,11 +227,15 @@ class Experiments:
             raise NotFoundError(key)
         return manifest
 
+    def front(self, outlines: Sequence[Outline]) -> set[str]:
+        """Keys of the stages that could run now, as far as is known without a look-up."""
+        return _front(outlines, self.survey.known)
+
     def world(self, outlines: Sequence[Outline], leases: Leases) -> World:
         """What exists of these plans' stages. Leases are read before the store: a stage that ends
         in between is seen as done, never as waiting.
         """
-        front = _front(outlines, self.survey.known)
+        front = self.front(outlines)
         live = leases.live(front)
         with self._lock:
             ended = {key for key in self._live if key not in live} & front

@@ -78,10 +78,13 @@ class Leases:
         self._release_script = redis.register_script(_RELEASE)
 
     def acquire(self, key: str, attempt: str) -> bool:
-        """Take the lease of a stage; False when somebody holds it."""
+        """Take the lease of a stage; False when somebody holds it.
+
+        The doorbell is answered either way: it may be rung again as soon as the lease is free.
+        """
         taken = bool(self._redis.set(_lease(key), attempt, nx=True, px=self._milliseconds))
+        self._redis.delete(rung(key))
         if taken:
-            self._redis.delete(rung(key))  # answered: it may be rung again as soon as this ends
             self.ring(f"stage:{key}")  # there is room in the queue
         return taken
 

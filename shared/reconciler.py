@@ -65,10 +65,15 @@ class Reconciler:
         self._heed(hints, sweeping)
         watched = [one for one in self._listed if one not in self._complete]
         cards = self._cards(watched)
-        world = self._experiments.world([card.outline for card in cards.values()], self._leases)
+        outlines = [card.outline for card in cards.values()]
+        # In this order: a stage whose message is taken while we look is still seen in the queue, or
+        # as rung, or as leased, whatever happens in between.
+        waiting = queued(self._redis)
+        told = self._leases.told(self._experiments.front(outlines))
+        world = self._experiments.world(outlines, self._leases)
         self._describe(cards, hints)
         self._drop_complete(cards, world)
-        rang = self._carry_out(cards, world)
+        rang = self._carry_out(cards, world, waiting, told)
         if sweeping:
             ended = time.monotonic()
             self._next_sweep = ended + max(self._poll, DUTY * (ended - began))
@@ -123,11 +128,14 @@ class Reconciler:
                 self._experiments.describe(one.id)
                 keys -= card.outline.keys
 
-    def _carry_out(self, cards: dict[Listed, Card], world: World) -> int:
+    def _carry_out(
+        self,
+        cards: dict[Listed, Card],
+        world: World,
+        waiting: dict[str, list[str]],
+        told: set[str],
+    ) -> int:
         watched = [Watched(card.outline, one.cancelled, card.owner) for one, card in cards.items()]
-        waiting = queued(self._redis)
-        front = {node.key for one in watched for node in one.outline.frontier(world.done)}
-        told = self._leases.told(front)
         decision = decide(watched, world, waiting, told, ROOM)
         for key in decision.stop:
             self._leases.ask_to_stop(key)
