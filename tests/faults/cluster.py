@@ -216,6 +216,7 @@ class Cluster:
 
     def wipe(self) -> None:
         """Back to an empty store and an empty Redis; workers stay, with empty caches."""
+        self.revive()
         self.kill("api", "reconciler")
         for path in self.failpoints.iterdir():
             path.unlink()
@@ -223,6 +224,7 @@ class Cluster:
         for folder in ("experiments/", "stages/", "idempotency/"):
             for info in list(store.list(folder)):
                 store.delete(info.name)
+        self.until(self._redis_answers, "Redis to answer")
         self.redis.flushall()
         for name in WORKERS:
             shutil.rmtree(self.directory / "data" / name / "cache", ignore_errors=True)

@@ -12,6 +12,7 @@ from random import Random
 
 import httpx
 import psutil
+from redis.exceptions import RedisError
 
 from shared.artifacts import Artifacts, Manifest
 from shared.queue import SERVICES
@@ -166,8 +167,11 @@ def check_calm(cluster: Cluster) -> None:
     """Nothing runs, nothing is leased or queued, and no process is left without its parent."""
 
     def calm() -> bool:
-        queued = sum(cluster.redis.llen(service) for service in SERVICES)
-        return not cluster.leases() and not queued and not _stage_processes(cluster)
+        try:
+            queued = sum(cluster.redis.llen(service) for service in SERVICES)
+            return not cluster.leases() and not queued and not _stage_processes(cluster)
+        except (RedisError, OSError):  # it was down last of all, and is still starting
+            return False
 
     cluster.until(calm, "nothing to be left running", CALM_SECONDS)
     known = {process.pid for name in cluster.programs for process in cluster.family(name)}
