@@ -49,16 +49,23 @@ def serve(
     configure_logging()
     try:
         settings = Settings()
-        check_address(settings, host if fd is None else _host(fd))
+        check_address(settings, host if fd is None else _given(fd))
     except (SettingsError, AddressError) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(BAD_INPUT) from None
     uvicorn.Server(server_config(settings, host, port, fd)).run()
 
 
-def _host(fd: int) -> str:
+def _given(fd: int) -> str:
+    """The address of a listening socket, made ready to be served.
+
+    asyncio does not see that a socket which it is given speaks TCP, and leaves Nagle's algorithm
+    on: every answer on a connection that stays open would take 40 ms. Connections inherit this.
+    """
     with socket.socket(fileno=fd) as listener:
         try:
+            if listener.family != socket.AF_UNIX:
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return str(listener.getsockname()[0])
         finally:
             listener.detach()  # uvicorn's to close

@@ -13,6 +13,7 @@ import httpx
 
 from api.cli.patience import FIRST_PAUSE, Patience
 from api.cli.sse import Event, read_events
+from shared.artifacts import sha256_of
 
 PATIENCE = 60.0  # seconds for which a server that has answered before may be away
 AWAY = (502, 503, 504)  # what stands before a server that restarts says
@@ -182,7 +183,8 @@ class Client:
             patience.fail(error)
 
     def upload(self, name: str, path: Path, text_column: str) -> dict[str, Any]:
-        """Upload a file, streamed; Refused if it cannot be used."""
+        """Upload a file, streamed, with its checksum; Refused if it cannot be used."""
+        digest = sha256_of(path)
 
         def attempt() -> httpx.Response:
             with path.open("rb") as handle:
@@ -190,7 +192,11 @@ class Client:
                     self._http.put(
                         f"/v1/corpora/{name}",
                         content=handle,
-                        params={"text_column": text_column},
+                        params={
+                            "text_column": text_column,
+                            "filename": path.name,
+                            "sha256": digest,
+                        },
                         timeout=None,
                     )
                 )

@@ -26,7 +26,7 @@ from api.experiments.submission import submit_spec
 from api.http.accept import JSON, negotiated
 from api.http.parameters import Number
 from api.http.problems import PROBLEMS
-from api.security.auth import NotAllowed, Submitter
+from api.security.auth import Caller, NotAllowed, Submitter
 from shared.experiments import Card, Experiment
 from shared.plan import make_plan
 from shared.reconcile import ExperimentState
@@ -164,10 +164,11 @@ def plan(experiment: FoundExperiment, backend: BackendDependency) -> PlanView:
 
 
 @router.post("/experiments/{number}/cancel")
-def cancel(experiment: FoundCard, backend: BackendDependency, _caller: Submitter) -> ExperimentView:
+def cancel(experiment: FoundCard, backend: BackendDependency, caller: Submitter) -> ExperimentView:
     """Stop working on an experiment; finished stages stay. Stages that another experiment wants
-    go on.
+    go on. For its owner, or a key with the scope `admin`.
     """
+    _check_owner(caller, experiment)
     backend.experiments.cancel(experiment.id)
     backend.leases.ring()
     return look_at(backend, experiment)
@@ -175,9 +176,12 @@ def cancel(experiment: FoundCard, backend: BackendDependency, _caller: Submitter
 
 @router.post("/experiments/{number}/retry")
 def retry(
-    experiment: FoundExperiment, backend: BackendDependency, _caller: Submitter
+    experiment: FoundExperiment, backend: BackendDependency, caller: Submitter
 ) -> ExperimentView:
-    """Take a failed or cancelled experiment up again, from what exists."""
+    """Take a failed or cancelled experiment up again, from what exists. For its owner, or a key
+    with the scope `admin`.
+    """
+    _check_owner(caller, experiment)
     backend.experiments.retry(experiment, backend.leases)
     backend.leases.ring()
     return look_at(backend, experiment)
@@ -188,12 +192,16 @@ def delete(experiment: FoundExperiment, backend: BackendDependency, caller: Subm
     """Forget an experiment that does not run. What it made stays until it is collected, and is
     found again when the spec is submitted again. For its owner, or a key with the scope `admin`.
     """
-    if not caller.owns(experiment.owner):
-        raise NotAllowed(detail=f"{experiment.id} belongs to {experiment.owner or 'nobody'}")
+    _check_owner(caller, experiment)
     if _state(backend, experiment) is ExperimentState.RUNNING:
         raise RunningProblem(detail=f"{experiment.id} is running; cancel it first")
     backend.experiments.delete(experiment, backend.leases)
     backend.leases.ring()
+
+
+def _check_owner(caller: Caller, experiment: Experiment | Card) -> None:
+    if not caller.owns(experiment.owner):
+        raise NotAllowed(detail=f"{experiment.id} belongs to {experiment.owner or 'nobody'}")
 
 
 def _state(backend: Backend, experiment: Experiment) -> ExperimentState:

@@ -353,7 +353,7 @@ def test_a_cancelled_experiment_can_be_deleted_and_submitted_again(
     assert client.get(f"/v1/experiments/{number}").json()["counts"]["done"] == 1
 
 
-def test_only_the_owner_and_an_admin_delete_and_keys_do_not_share_idempotency(
+def test_only_the_owner_and_an_admin_change_an_experiment_and_keys_do_not_share_idempotency(
     settings: Settings,
 ) -> None:
     keys = [
@@ -366,10 +366,15 @@ def test_only_the_owner_and_an_admin_delete_and_keys_do_not_share_idempotency(
         one = submit(client, named(1), **anna | {"Idempotency-Key": "k"})
         two = submit(client, named(2), **ben | {"Idempotency-Key": "k"})
         mine = client.get("/v1/experiments", params={"owner": "anna"}, headers=ben)
-        for number in (one, two):
-            client.post(f"/v1/experiments/{number}/cancel", headers=anna)
+        cancel, retry = (f"/v1/experiments/{one}/{verb}" for verb in ("cancel", "retry"))
 
         assert one != two
+        assert client.post(cancel, headers=ben).status_code == 403
+        assert client.post(cancel, headers=anna).json()["state"] == "cancelled"
+        assert client.post(retry, headers=ben).status_code == 403
+        assert client.post(retry, headers=root).json()["state"] == "running"
+        for number in (one, two):
+            client.post(f"/v1/experiments/{number}/cancel", headers=root)
         assert [(each["id"], each["owner"]) for each in mine.json()["items"]] == [(one, "anna")]
         assert client.delete(f"/v1/experiments/{one}", headers=ben).status_code == 403
         assert client.delete(f"/v1/experiments/{one}", headers=anna).status_code == 204
