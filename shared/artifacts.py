@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -77,30 +78,50 @@ def files_prefix(key: str, attempt: str) -> str:
     return f"stages/{key}/files/{attempt}"
 
 
+class Descriptions:
+    """Describes local files, each once: a file that was not written to since is not read again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int, int, int], StoredFile] = {}
+
+    def of(self, path: Path) -> StoredFile:
+        """Size and content of a file; links to one file are one file."""
+        status = path.stat()
+        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        if identity not in self._known:
+            self._known[identity] = StoredFile.of(path)
+        return self._known[identity]
+
+
 class Delivery:
     """Moves the files of a directory into the store, under a prefix; after a failure it goes on
     with those that are left. `files` describes all of them.
     """
 
-    def __init__(self, store: Store, directory: Path, prefix: str) -> None:
+    def __init__(
+        self, store: Store, directory: Path, prefix: str, known: Descriptions | None = None
+    ) -> None:
         self.prefix = prefix
         self._store = store
         self._directory = directory
+        describe = (known or Descriptions()).of
         paths = sorted(path for path in directory.rglob("*") if path.is_file())
         names = [path.relative_to(directory).as_posix() for path in paths]
         with ThreadPoolExecutor(PARALLEL_FILES) as pool:
-            self.files = dict(zip(names, pool.map(StoredFile.of, paths), strict=True))
+            self.files = dict(zip(names, pool.map(describe, paths), strict=True))
         self._left = set(names)
 
-    def deliver(self) -> None:
-        """Store what is not stored yet; StoreError when the store would not take it."""
+    def deliver(self, leave: Collection[str] = ()) -> None:
+        """Store what is not stored yet, except the files to `leave`; StoreError when the store
+        would not take it.
+        """
 
         def move(name: str) -> None:
             self._store.put_file(f"{self.prefix}/{name}", self._directory / name)
             self._left.discard(name)
 
         with ThreadPoolExecutor(PARALLEL_FILES) as pool:
-            list(pool.map(move, sorted(self._left)))
+            list(pool.map(move, sorted(self._left.difference(leave))))
 
 
 class Artifacts:

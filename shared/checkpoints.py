@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shared.artifacts import Delivery, StoredFile, sha256_of
+from shared.artifacts import Delivery, Descriptions, StoredFile, sha256_of
 from shared.failpoints import reached
 from shared.store import NotFoundError, Store
 
 
 class Checkpoint(BaseModel):
-    """The newest whole checkpoint of a stage."""
+    """The newest whole checkpoint of a stage; `places` are the objects that hold its files.
+
+    A file that did not change since the checkpoint before is not stored again: a stage may keep
+    what it has made so far in its checkpoints, and they cost only what is new.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     step: int
-    prefix: str
     files: dict[str, StoredFile]
+    places: dict[str, str]
 
 
 class Checkpoints:
@@ -28,12 +32,12 @@ class Checkpoints:
         self._store = store
 
     def newest(self, key: str) -> Checkpoint | None:
-        """The checkpoint to go on from, if there is one."""
+        """The checkpoint to go on from, if there is one that this version understands."""
         try:
             data = self._store.get(f"stages/{key}/checkpoint.json")
-        except NotFoundError:
+            return Checkpoint.model_validate_json(data)
+        except (NotFoundError, ValidationError):
             return None
-        return Checkpoint.model_validate_json(data)
 
     def save(self, key: str, step: int, files: Delivery) -> None:
         """Deliver a whole checkpoint and point to it; the older one goes.
@@ -41,23 +45,36 @@ class Checkpoints:
         After a StoreError the older checkpoint is still in force, and save may be called again.
         """
         before = self.newest(key)
-        files.deliver()
+        places = {name: f"{files.prefix}/{name}" for name in files.files}
+        kept = {
+            name: place
+            for name, place in (before.places.items() if before else ())
+            if before and before.files[name] == files.files.get(name)
+        }
+        files.deliver(leave=kept)
         reached("before-checkpoint-pointer")
-        checkpoint = Checkpoint(step=step, prefix=files.prefix, files=files.files)
+        checkpoint = Checkpoint(step=step, files=files.files, places=places | kept)
         self._store.put(f"stages/{key}/checkpoint.json", checkpoint.model_dump_json().encode())
-        if before is not None and before.prefix != files.prefix:
-            self._delete_files(before)
+        self._delete(set(before.places.values() if before else ()) - {*checkpoint.places.values()})
 
-    def delivery(self, key: str, attempt: str, step: int, directory: Path) -> Delivery:
+    def delivery(
+        self,
+        key: str,
+        attempt: str,
+        step: int,
+        directory: Path,
+        known: Descriptions | None = None,
+    ) -> Delivery:
         """What `save` takes, for a checkpoint in a local directory."""
-        return Delivery(self._store, directory, f"stages/{key}/checkpoints/{attempt}-{step}")
+        prefix = f"stages/{key}/checkpoints/{attempt}-{step}"
+        return Delivery(self._store, directory, prefix, known)
 
     def fetch(self, checkpoint: Checkpoint, directory: Path) -> Path:
         """Copy a checkpoint's files to a local directory; OSError if one is damaged."""
         for name, stored in checkpoint.files.items():
             path = directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._store.download(f"{checkpoint.prefix}/{name}", path)
+            self._store.download(checkpoint.places[name], path)
             if sha256_of(path) != stored.sha256:
                 raise OSError(
                     f"the checkpoint file {name} does not have the content it was saved with"
@@ -69,8 +86,8 @@ class Checkpoints:
         checkpoint = self.newest(key)
         if checkpoint is not None:
             self._store.delete(f"stages/{key}/checkpoint.json")
-            self._delete_files(checkpoint)
+            self._delete(set(checkpoint.places.values()))
 
-    def _delete_files(self, checkpoint: Checkpoint) -> None:
-        for name in checkpoint.files:
-            self._store.delete(f"{checkpoint.prefix}/{name}")
+    def _delete(self, names: set[str]) -> None:
+        for name in sorted(names):
+            self._store.delete(name)

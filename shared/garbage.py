@@ -112,9 +112,10 @@ class Collector:
             if attempt != kept:
                 yield from self._old("attempt", f"attempt {attempt[:12]} at {key[:12]}", files)
         pointed = None if manifest else self._checkpoints.newest(key)
+        needed = set(pointed.places.values()) if pointed else set()
         for folder, files in _folders(objects, f"stages/{key}/checkpoints/").items():
-            if pointed is None or not pointed.prefix.endswith(f"/{folder}"):
-                yield from self._old("checkpoint", f"checkpoint {folder} of {key[:12]}", files)
+            left = [one for one in files if one.name not in needed]
+            yield from self._old("checkpoint", f"checkpoint {folder} of {key[:12]}", left)
         if manifest:
             left = [one for one in objects if one.name == f"stages/{key}/checkpoint.json"]
             yield from self._old("checkpoint", f"pointer of {key[:12]}", left)

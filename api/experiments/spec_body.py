@@ -12,7 +12,7 @@ from shared.spec import SPEC_LIMIT
 
 SPEC_TYPES = ("application/json", "application/yaml", "application/x-yaml", "text/yaml")
 _UTF8 = ("", "utf-8", "utf8", "us-ascii")
-_CONTENT = {
+_JSON = {
     "schema": {"$ref": "#/components/schemas/Spec"},
     "example": {
         "version": 1,
@@ -40,11 +40,12 @@ _CONTENT = {
         },
     },
 }
+_YAML = {"schema": {"type": "string", "description": "The same as the text of a YAML document."}}
 SPEC_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "A spec, YAML or JSON. Names in it refer to each other, which is checked.",
-        "content": dict.fromkeys(SPEC_TYPES, _CONTENT),
+        "content": {SPEC_TYPES[0]: _JSON, **dict.fromkeys(SPEC_TYPES[1:], _YAML)},
     }
 }
 

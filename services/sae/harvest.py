@@ -4,9 +4,7 @@ Which tokens, in which order, is the business of `shared.stream.TrainingStream`,
 that reads the shards sees what it would see when it ran the model itself. Memory is bounded by one
 shard, whatever the number of tokens.
 
-A checkpoint holds the whole shards so far, as hard links. One is kept when the stage is asked to
-leave, and otherwise whenever the shards have doubled: writing checkpoints then costs less than
-twice the artifact, where one a minute would cost many times the disk that the harvest is about.
+A checkpoint holds the whole shards so far, as hard links; of those only the new ones are stored.
 
 B: contexts of a forward pass, T: tokens of a context, D: width at the hook point, V: vectors.
 """
@@ -45,13 +43,11 @@ def run(stage: Stage) -> None:
     stream = open_stream(stage, parameters.context, parameters.seed)
     harvest = Harvest(model, stream, parameters)
     check_space(stage.output, harvest.bytes)
-    saved = _take_over(stage.resume, stage.output)
-    for number in range(saved, harvest.shards):
+    for number in range(_take_over(stage.resume, stage.output), harvest.shards):
         harvest.write(number, stage)
         reached("after-shard")
-        if stage.stopping or (stage.checkpoint_due() and number + 1 >= 2 * saved):
+        if stage.checkpoint_due():
             stage.save_checkpoint(number + 1, lambda target: _link_all(stage.output, target))
-            saved = number + 1
             stage.leave_if_asked()
     stage.results.update(vectors=harvest.vectors, width=harvest.width, shards=harvest.shards)
 

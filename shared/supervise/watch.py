@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from shared.artifacts import Delivery
+from shared.artifacts import Delivery, Descriptions
 from shared.attempts import Attempt, AttemptBook
 from shared.checkpoints import Checkpoints
 from shared.metrics import WorkerMetrics
@@ -75,6 +75,7 @@ class Watch:
         self._draining = draining
         self._running = running
         self._unsaved: Unsaved | None = None
+        self._described = Descriptions()
 
     def follow(self) -> dict[str, Any]:
         """Watch until the child ends; returns the spawner's account of it.
@@ -130,7 +131,7 @@ class Watch:
         if self._unsaved is not None:
             shutil.rmtree(self._unsaved.directory, ignore_errors=True)
         key, attempt = self._running.stage.key, self._running.attempt.attempt
-        files = self._checkpoints.delivery(key, attempt, step, path)
+        files = self._checkpoints.delivery(key, attempt, step, path, self._described)
         self._unsaved = Unsaved(step, path, files)
 
     def _save(self) -> None:

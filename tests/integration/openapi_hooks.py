@@ -37,10 +37,10 @@ def submit_what_can_run(_context: HookContext, strategy: Cases) -> Cases:
 def upload_what_can_be_read(_context: HookContext, strategy: Cases) -> Cases:
     def upload(case: Case, name: int) -> Case:
         if name and _is_positive(case):
-            case.media_type = "application/jsonl"
+            case.media_type = "application/octet-stream"
             case.body = b'{"text": "a document"}\n' * name
             case.path_parameters = {"name": f"fuzzed-{name}"}
-            case.query = {}
+            case.query = {"filename": "fuzzed.jsonl"}
             for header in [each for each in case.headers if each.lower() in CHECKSUMS]:
                 del case.headers[header]
         return case

@@ -144,8 +144,8 @@ def test_the_log_of_a_crash_holds_the_trace(bench: Bench) -> None:
 
 
 def test_draining_leaves_a_checkpoint_that_the_next_attempt_goes_on_from(bench: Bench) -> None:
-    key = bench.stage("count", {"to": 20, "pause": 0.05})
-    threading.Timer(0.4, lambda: setattr(bench, "drain", True)).start()
+    key = bench.stage("count", {"to": 60, "pause": 0.05})
+    _drain_once_it_counts(bench, key)
 
     assert bench.supervisor.run(key) == "left"
     assert bench.book.failure(key) is None
@@ -154,7 +154,7 @@ def test_draining_leaves_a_checkpoint_that_the_next_attempt_goes_on_from(bench: 
 
     manifest = bench.artifacts.manifest(key)
     assert manifest is not None
-    assert 0 < manifest.results["started_from"] < 20
+    assert 0 < manifest.results["started_from"] < 60
     assert not list(bench.store.list(f"stages/{key}/checkpoints/")), "a finished stage keeps none"
 
 
@@ -220,8 +220,8 @@ def test_a_checkpoint_that_the_store_did_not_take_is_offered_again_when_leaving(
 ) -> None:
     store = Flaky(bench.settings.data / "store")
     store.part, store.failures = "/checkpoints/", 2
-    key = bench.stage("count", {"to": 20, "pause": 0.05})
-    threading.Timer(0.4, lambda: setattr(bench, "drain", True)).start()
+    key = bench.stage("count", {"to": 60, "pause": 0.05})
+    _drain_once_it_counts(bench, key)
 
     assert bench.another(spawner, store).run(key) == "left"
     assert Checkpoints(bench.store).newest(key) is not None
@@ -329,6 +329,16 @@ def test_a_killed_spawner_is_an_ordinary_crash_and_the_next_attempt_works(bench:
     assert supervisor.run(key) == "crashed"
     assert supervisor.run(key) == "committed"
     spawner.close()
+
+
+def _drain_once_it_counts(bench: Bench, key: str) -> None:
+    """Tell the worker to leave as soon as the stage has shown progress."""
+
+    def drain() -> None:
+        _until(lambda: bench.leases.progress([key]).get(key, {}).get("done", 0) > 0)
+        bench.drain = True
+
+    threading.Thread(target=drain).start()
 
 
 def _until(condition: object, seconds: float = 10) -> None:

@@ -20,10 +20,13 @@ from torch import Tensor
 from services.sae import harvest, source
 from services.sae.harvest import shard_name
 from services.sae.source import Cut, ModelSource, Rounds, ShardSource
+from shared.artifacts import Descriptions
+from shared.checkpoints import Checkpoints
 from shared.child import no_space
 from shared.lm.hooks import activations
 from shared.lm.load import load_model
 from shared.stage import Leave, StageError
+from shared.store import LocalStore
 from shared.stream import TrainingStream
 from tests.dictionary_support import CONTEXT, WIDTH, packed_tokens, tiny_model
 from tests.support import make_stage, run_stage
@@ -125,13 +128,24 @@ def test_a_harvest_that_was_asked_to_leave_goes_on_after_its_last_whole_shard(
     assert [a.read_bytes() for a in shards(whole)] == [b.read_bytes() for b in shards(output)]
 
 
-def test_checkpoints_grow_by_doubling(
+def test_every_shard_can_be_in_a_checkpoint_and_only_new_ones_are_stored(
     inputs: dict[str, tuple[Path, dict[str, Any]]], tmp_path: Path
 ) -> None:
     stage = make_stage(PARAMETERS, inputs, tmp_path)
     stage.checkpoint_seconds = 0
     harvest.run(stage)
-    assert sorted(int(path.name) for path in stage.checkpoints.iterdir()) == [1, 2, 4, 8]
+    directories = sorted(stage.checkpoints.iterdir(), key=lambda path: int(path.name))
+    assert [len(shards(path)) for path in directories] == list(range(1, 11))
+
+    checkpoints, known = Checkpoints(LocalStore(tmp_path / "store")), Descriptions()
+    for step, path in enumerate(directories, 1):
+        checkpoints.save("k", step, checkpoints.delivery("k", "a", step, path, known))
+        assert len(shards(path)) == step - 1, "one was moved into the store"
+    newest = checkpoints.newest("k")
+    assert newest is not None
+    fetched = checkpoints.fetch(newest, tmp_path / "fetched")
+    whole = [path.read_bytes() for path in shards(stage.output)]
+    assert [path.read_bytes() for path in shards(fetched)] == whole
 
 
 def test_a_full_disk_is_known_before_anything_is_computed(
