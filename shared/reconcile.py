@@ -74,8 +74,9 @@ class Outline:
 
     def frontier(self, done: Collection[str]) -> Iterator[Node]:
         """Stages that are not done and whose inputs all are: only these can run or fail."""
+        held = done if isinstance(done, set) else set(done)
         for node in self.nodes:
-            if node.key not in done and all(key in done for key in node.inputs):
+            if node.key not in held and held.issuperset(node.inputs):
                 yield node
 
 
@@ -126,16 +127,21 @@ def stage_states(outline: Outline, world: World, cancelled: bool = False) -> dic
         elif node.key in world.live:
             state = StageState.RUNNING
         else:
-            state = _waiting(states[key] for key in node.inputs)
+            state = _waiting(node, states)
         states[node.key] = state
     return states
 
 
-def _waiting(inputs: Iterable[StageState]) -> StageState:
-    found = set(inputs)
-    if found & {StageState.FAILED, StageState.BLOCKED}:
-        return StageState.BLOCKED
-    return StageState.READY if found <= {StageState.DONE} else StageState.WAITING
+def _waiting(node: Node, states: Mapping[str, StageState]) -> StageState:
+    """The state of a stage that is neither there nor under way: its inputs decide."""
+    state = StageState.READY
+    for key in node.inputs:
+        before = states[key]
+        if before is StageState.FAILED or before is StageState.BLOCKED:
+            return StageState.BLOCKED
+        if before is not StageState.DONE:
+            state = StageState.WAITING
+    return state
 
 
 def experiment_state(states: Mapping[str, StageState]) -> ExperimentState:
