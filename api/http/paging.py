@@ -6,7 +6,7 @@ The cursor is opaque to clients. Models and parameters are those of fastapi-pagi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import unquote
 
 from fastapi import Depends, HTTPException
@@ -15,7 +15,7 @@ from fastapi_pagination.cursor import CursorPage, CursorParams
 from api.http.parameters import Cursor, PageSize
 from api.http.problems import SpecProblem
 
-Item = TypeVar("Item")
+Page = TypeVar("Page", bound=CursorPage[Any])
 
 
 def _page_params(cursor: Cursor = None, size: PageSize = 50) -> CursorParams:
@@ -58,15 +58,15 @@ def offset_of(params: CursorParams) -> int:
 
 
 def place_page(
-    model: type[CursorPage[Item]],
-    items: Sequence[Item],
+    model: type[Page],
+    items: Sequence[Any],
     params: CursorParams,
     place: int,
     total: int,
-) -> CursorPage[Item]:
+) -> Page:
     """A page whose first entry is number `place` of `total` that never change their order."""
     end = place + len(items)
-    return model.create(
+    page = model.create(
         items,
         params,
         total=total,
@@ -74,3 +74,4 @@ def place_page(
         next_=str(end) if end < total else None,
         previous=str(max(0, place - params.size)) if place else None,
     )
+    return cast(Page, page)

@@ -58,11 +58,15 @@ class EdgeView(BaseModel):
     not_finished: list[str] = Field(description="Stages of this edge that are still to come.")
 
 
+class MatchPage(CursorPage[MatchRow]):
+    """A page of the features of one side of an edge."""
+
+
 class EdgeMatches(EdgeView):
     """An edge with a page of one side's features."""
 
     side: str
-    matches: CursorPage[MatchRow]
+    matches: MatchPage
 
 
 def edge_view(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi import Path as PathParameter
@@ -78,6 +78,10 @@ class UploadView(BaseModel):
     format: UploadFormat
     bytes: int
     rows: int | None = Field(description="Documents; null where the format has none.")
+
+
+class UploadPage(CursorPage[UploadView]):
+    """A page of uploads, by name."""
 
 
 class UploadUse(UploadView):
@@ -186,7 +190,7 @@ def _keep(backend: Backend, path: Path, info: UploadInfo, owner: str) -> UploadI
 
 
 @router.get("", responses=PROBLEMS(422))
-def uploads(backend: BackendDependency, page: PageParams) -> CursorPage[UploadView]:
+def uploads(backend: BackendDependency, page: PageParams) -> UploadPage:
     """All uploads, by name, in pages."""
     names = backend.uploads.names()
     start = cursor_of(page)
@@ -194,7 +198,7 @@ def uploads(backend: BackendDependency, page: PageParams) -> CursorPage[UploadVi
     shown = rest[: page.size]
     items = [UploadView(**_fields(info)) for name in shown if (info := backend.uploads.find(name))]
     before = [name for name in names if name < start][-page.size :]
-    return CursorPage[UploadView].create(
+    answer = UploadPage.create(
         items,
         page,
         total=len(names),
@@ -202,6 +206,7 @@ def uploads(backend: BackendDependency, page: PageParams) -> CursorPage[UploadVi
         next_=rest[page.size] if len(rest) > page.size else None,
         previous=before[0] if before else None,
     )
+    return cast(UploadPage, answer)
 
 
 @router.get("/{name}")

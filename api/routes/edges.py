@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi_pagination.cursor import CursorPage
 
 from api.backend import BackendDependency
 from api.http.accept import CSV, JSON, csv_answer, negotiated
 from api.http.paging import PageParams, offset_of, place_page
 from api.http.parameters import ChildName, Number, ParentName
 from api.http.problems import PROBLEMS, UnknownProblem
-from api.lineage.edges import EdgeMatches, EdgeView, edge_view
+from api.lineage.edges import EdgeMatches, EdgeView, MatchPage, edge_view
 from api.lineage.matches import SideName, Status
 from api.lineage.names import Lineage, chosen_tracking, open_lineage
-from api.lineage.rows import COLUMNS, MatchRow, Order, Sort, row_of, rows_of, selection
+from api.lineage.rows import COLUMNS, Order, Sort, row_of, rows_of, selection
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
 
@@ -99,7 +98,7 @@ def edge(
     if form == CSV:
         return csv_answer(f"{name}_{parent}_{child}_{side}", COLUMNS, rows_of(shown, wanted))
     items = [row_of(shown, one) for one in wanted[place : place + page.size].tolist()]
-    matches = place_page(CursorPage[MatchRow], items, page, place, len(wanted))
+    matches = place_page(MatchPage, items, page, place, len(wanted))
     return EdgeMatches(**about, side=side, matches=matches)
 
 

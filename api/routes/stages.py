@@ -6,17 +6,30 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, StreamingResponse
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from api.backend import BackendDependency
 from api.experiments.describe import StageDetail, StageView, detail_stage, planned_stage, view_stage
 from api.experiments.logs import LogReader, stream_log
 from api.http.parameters import StageKey
 from api.routes.experiments import FoundExperiment
+from shared.plan import KINDS
 from shared.reconcile import StageState
 
 router = APIRouter(prefix="/v1/experiments/{number}/stages", tags=["stages"])
 
 TEXT = "text/plain; charset=utf-8"
+
+
+def _known(kind: str) -> str:
+    if kind not in KINDS:
+        known = {"known": ", ".join(KINDS)}
+        raise PydanticCustomError("unknown_kind", "Input should be one of {known}", known)
+    return kind
+
+
+Kind = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(KINDS)})]
 
 
 @router.get("", name="list")
@@ -27,7 +40,7 @@ def listing(
         list[StageState] | None, Query(description="In one of these states; repeatable.")
     ] = None,
     kind: Annotated[
-        list[str] | None, Query(description="Of one of these kinds; repeatable.")
+        list[Kind] | None, Query(description="Of one of these kinds; repeatable.")
     ] = None,
 ) -> list[StageView]:
     """Every stage with its state, in the order of the plan: inputs come first."""

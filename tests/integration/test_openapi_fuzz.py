@@ -34,8 +34,10 @@ from tests.unit.specs import UPLOADS
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = Path(__file__).with_name("openapi_fuzz.toml")
-EXAMPLES = os.environ.get("LINEAMENT_FUZZ_EXAMPLES", "8")  # of an operation, in a phase
+EXAMPLES = os.environ.get("LINEAMENT_FUZZ_EXAMPLES", "20")  # of an operation, in a phase
 KEY = new_key()
+AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
+PATIENCE = 60  # seconds; the first answer waits until the server has started
 LEASE = 1.0
 # Of this key's, not an admin's: what others own the fuzzer can neither delete nor replace.
 KEYS = [{"name": "fuzzer", "sha256": key_hash(KEY), "scopes": ["submit"]}]
@@ -106,10 +108,17 @@ def working(world: rest.World, key: str) -> Iterator[None]:
         thread.join()
 
 
+def submitted(url: str, name: str) -> str:
+    """The id of an experiment of the fuzzer's own."""
+    spec = rest.changed(name=name)
+    answer = httpx.post(f"{url}/v1/experiments", json=spec, headers=AUTHORIZED, timeout=PATIENCE)
+    found: str = answer.json()["id"]
+    return found
+
+
 def cursor(url: str, path: str) -> str:
     """The cursor of a second page."""
-    headers = {"Authorization": f"Bearer {KEY}"}
-    page = httpx.get(url + path, params={"size": 1}, headers=headers, timeout=60).json()
+    page = httpx.get(url + path, params={"size": 1}, headers=AUTHORIZED, timeout=PATIENCE).json()
     found: str = page.get("matches", page)["next_page"]
     return unquote(found)
 
@@ -153,6 +162,9 @@ def test_every_answer_is_the_one_that_the_document_promises(
         edge = f"/v1/experiments/{done.experiment.id}/edges/base/left"
         names = {
             "numbers": [done.experiment.id, done.experiment.id, number],
+            "own": [submitted(url, f"fuzzed-{place}") for place in (1, 2, 3)],
+            "running": [number],
+            "logs": [failed, running],
             "stages": [report.key, *done.roles().values(), failed, running],
             "attempts": ["a1", "1-test"],
             "artifacts": [report.key, *list(done.roles().values())[::4]],
