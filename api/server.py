@@ -1,6 +1,7 @@
 """The API as a process: `python -m api.server`, for containers and for `lineament serve`.
 
-Exit codes: 2 for a wrong setting or an address that may not be served.
+Exit codes: 2 for a wrong setting, an address that may not be served or a store that does not keep
+conditional creates; 75 when the store does not answer.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import uvicorn
 from api.security.startup import AddressError, check_address
 from shared.logs import configure_logging
 from shared.settings import Settings, SettingsError
+from shared.store import StoreError, UnfitStoreError
 
 BAD_INPUT = 2
+AWAY = 75  # EX_TEMPFAIL: the store does not answer; worth another start
 GRACE = 3  # seconds for open answers after SIGTERM; event streams are cut, and resume elsewhere
 
 
@@ -54,7 +57,11 @@ def serve(
     except (SettingsError, AddressError) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(BAD_INPUT) from None
-    server = uvicorn.Server(server_config(settings, host, port, fd))
+    try:
+        server = uvicorn.Server(server_config(settings, host, port, fd))
+    except (UnfitStoreError, StoreError) as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(BAD_INPUT if isinstance(error, UnfitStoreError) else AWAY) from None
     server.run(sockets=None if listener is None else [listener])
 
 

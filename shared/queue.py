@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import structlog
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init, worker_shutting_down
+from celery.signals import setup_logging, worker_init, worker_process_init, worker_shutting_down
 from kombu import Exchange, Queue
 from redis import Redis
 
@@ -23,7 +24,10 @@ from shared.logs import configure_logging
 from shared.metrics import WorkerMetrics
 from shared.settings import Settings
 from shared.spawner import Spawner, die_with_parent
+from shared.store import StoreError, UnfitStoreError
 from shared.supervise import Supervisor
+
+log = structlog.get_logger()
 
 SERVICES = ("trainer", "merger", "sae", "analyzer")
 TASK = "lineament.stage"
@@ -143,6 +147,21 @@ def _log(**_: Any) -> None:
 def _begin_drain(**_: Any) -> None:
     """In the worker's main process: tell the pool child that its stage should leave."""
     _drain[0] = 1
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def _prove_store(**_: Any) -> None:
+    """In the worker's main process, before it takes a message: leave if the store cannot be used.
+
+    One that does not answer now is waited for: every doorbell tries again.
+    """
+    try:
+        _settings().open_store()
+    except StoreError as error:
+        log.warning("the store does not answer", error=str(error))
+    except UnfitStoreError as error:
+        log.error("this store cannot be used", error=str(error))
+        raise SystemExit(2) from None
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

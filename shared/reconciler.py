@@ -33,9 +33,10 @@ from shared.reconcile import (
 )
 from shared.settings import Settings
 from shared.spawner import die_with_parent
-from shared.store import NotFoundError, StoreError
+from shared.store import NotFoundError, StoreError, UnfitStoreError
 
 RUNG_SECONDS = 10  # a doorbell that is neither queued nor answered is rung again after this
+UNFIT = 2  # exit code when the store does not keep conditional creates
 ROOM = 16  # messages in a queue; what is ready beyond them waits, so that fairness can choose
 DUTY = 10  # a sweep over everything may take one part in this many of the time
 
@@ -170,6 +171,9 @@ def main() -> None:
         except (RedisError, KombuError, StoreError) as error:
             log.warning("could not look around", error=str(error))
             stop.wait(settings.poll)
+        except UnfitStoreError as error:
+            log.error("this store cannot be used", error=str(error))
+            raise SystemExit(UNFIT) from None
 
 
 def open_reconciler(settings: Settings) -> Reconciler:
