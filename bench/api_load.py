@@ -166,14 +166,14 @@ def main() -> None:
 
 def reconcile(settings: Settings, redis: Redis) -> None:
     """Time a reconciler's passes, and look at its memory."""
-    experiments = Experiments(settings.open_store())
     leases = Leases(redis, settings.lease)
-    reconciler = Reconciler(experiments, leases, redis, make_app(settings), settings.poll)
+    store = settings.open_store()
+    reconciler = Reconciler(store, leases, redis, make_app(settings), settings.poll)
     first = timed(reconciler.pass_once)
     own = psutil.Process()
     before = own.memory_info().rss
     hinted = [timed(lambda: reconciler.pass_once(["stage:x"])) for _ in range(20)]
-    reconciler.sweep_next()
+    time.sleep(2 * settings.poll)  # until it is time to look at everything again
     sweep = timed(reconciler.pass_once)
     for _ in range(200):
         reconciler.pass_once()

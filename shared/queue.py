@@ -132,7 +132,7 @@ def queued(redis: Redis, services: Sequence[str] = SERVICES) -> dict[str, list[s
             pipe.lrange(service, 0, -1)
         lists = pipe.execute()
     return {
-        service: [json.loads(message)["headers"]["id"] for message in reversed(messages)]
+        service: [str(json.loads(message)["headers"].get("id")) for message in reversed(messages)]
         for service, messages in zip(services, lists, strict=True)
     }
 

@@ -10,6 +10,7 @@ hint: "stage:KEY" (it started or ended), "missing:KEY" (an input that is not the
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -25,15 +26,10 @@ from shared.experiments import Card, Experiments, Listed
 from shared.lease import Leases, rung
 from shared.logs import configure_logging
 from shared.queue import connect, make_app, queued, ring
-from shared.reconcile import (
-    Doorbell,
-    Watched,
-    World,
-    decide,
-)
+from shared.reconcile import Doorbell, Watched, World, decide
 from shared.settings import Settings
 from shared.spawner import die_with_parent
-from shared.store import NotFoundError, StoreError, UnfitStoreError
+from shared.store import NotFoundError, Store, StoreError, UnfitStoreError
 
 RUNG_SECONDS = 10  # a doorbell that is neither queued nor answered is rung again after this
 UNFIT = 2  # exit code when the store does not keep conditional creates
@@ -47,9 +43,10 @@ class Reconciler:
     """Brings what runs into line with what was asked for."""
 
     def __init__(
-        self, experiments: Experiments, leases: Leases, redis: Redis, celery: Celery, poll: float
+        self, store: Store, leases: Leases, redis: Redis, celery: Celery, poll: float
     ) -> None:
-        self._experiments = experiments
+        # What had not ended is looked up again when hinted at, or by a sweep, and not before.
+        self._experiments = Experiments(store, fresh=math.inf)
         self._leases = leases
         self._redis = redis
         self._celery = celery
@@ -57,7 +54,6 @@ class Reconciler:
         self._listed: list[Listed] = []
         self._complete: set[Listed] = set()
         self._next_sweep = 0.0
-        experiments.survey.fresh = float("inf")  # looked up again when hinted at, or by a sweep
 
     def pass_once(self, hints: Sequence[str] = ()) -> int:
         """One look at what may have changed; returns how many doorbells it rang."""
@@ -83,10 +79,6 @@ class Reconciler:
     def wait(self) -> list[str]:
         """Sleep until somebody rings, for a poll at most; returns the hints that were given."""
         return self._leases.wait_for_bell(self._poll)
-
-    def sweep_next(self) -> None:
-        """Look at everything in the next pass, whatever was seen a moment ago."""
-        self._next_sweep = 0.0
 
     def _heed(self, hints: Sequence[str], sweeping: bool) -> None:
         told: dict[str, list[str]] = {}
@@ -180,8 +172,8 @@ def open_reconciler(settings: Settings) -> Reconciler:
     """A reconciler over the configured store and Redis; StoreError when the store is away."""
     redis = connect(settings)
     leases = Leases(redis, settings.lease)
-    experiments = Experiments(settings.open_store())
-    return Reconciler(experiments, leases, redis, make_app(settings), settings.poll)
+    store = settings.open_store()
+    return Reconciler(store, leases, redis, make_app(settings), settings.poll)
 
 
 if __name__ == "__main__":

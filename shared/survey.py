@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from shared.reconcile import Outline
-from shared.store import LocalStore, Store
+from shared.store import LocalStore, ObjectInfo, Store
 
 PARALLEL = 16  # look-ups at once: what hides the latency of an object store
 COLLECTED = "collected.json"  # written when garbage was removed: what was done may be gone
@@ -34,12 +34,12 @@ class Survey:
 
     def __init__(self, store: Store, fresh: float = 0.0) -> None:
         self._store = store
-        self.fresh = fresh
+        self._fresh = fresh
         self._lock = threading.Lock()
         self._done: set[str] = set()
         self._lost: set[str] = set()  # forgotten, and not seen again since
         self._seen: dict[str, tuple[float, Ended | None]] = {}  # not done: when seen, and how
-        self._collected: tuple[float, float | None] = (0.0, None)  # when asked, and its time
+        self._collected: tuple[float, ObjectInfo | None] = (0.0, None)  # when asked, what was seen
         self._pool = ThreadPoolExecutor(PARALLEL, "survey") if _is_far(store) else None
 
     @property
@@ -96,7 +96,7 @@ class Survey:
             key
             for key in keys
             if key not in self._done
-            and (key not in self._seen or moment - self._seen[key][0] >= self.fresh)
+            and (key not in self._seen or moment - self._seen[key][0] >= self._fresh)
         ]
         states = self._pool.map(self._ended, due) if self._pool else map(self._ended, due)
         for key, state in zip(due, states, strict=True):
@@ -119,8 +119,8 @@ class Survey:
         asked, before = self._collected
         if moment - asked >= ASK_COLLECTED:
             info = self._store.stat(COLLECTED)
-            self._collected = (moment, info.modified if info else None)
-            if asked and self._collected[1] != before:
+            self._collected = (moment, info)
+            if asked and info != before:
                 self._done.clear()
         if len(self._done) > KNOWN_LIMIT:
             self._done.clear()

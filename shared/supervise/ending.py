@@ -39,7 +39,7 @@ class Ledger:
         """Record what the child's end means and commit what it made; StoreError if the store did
         not answer for as long as it could matter.
         """
-        key, attempt = running.stage.key, running.attempt
+        key, attempt = running.stage.key, running.beat.attempt
         give_up = self._patience(running)
         _, text = tail(running.directory / "log.txt", LOG_LIMIT)
         name = patiently(lambda: self._book.keep_log(key, attempt.attempt, text), give_up)
@@ -58,14 +58,19 @@ class Ledger:
         else:
             patiently(watch.save_now, give_up)
             ending, reason = "crashed", _why(running, how)
-        return self.close(running.stage, running.attempt, ending, reason)
+        return self.close(running.stage, running.beat.attempt, ending, reason)
 
     def close(
         self, stage: PlannedStage, attempt: Attempt, ending: Ending, reason: str | None
     ) -> Ending:
         """Record the ending; a crash too many, or a refusal, fails the stage."""
         attempt = attempt.model_copy(update={"ended": now(), "ending": ending, "reason": reason})
-        self._book.write(stage.key, attempt)
+        try:
+            self._book.write(stage.key, attempt)
+        except StoreError as error:
+            if ending != "committed":
+                raise
+            log.warning("attempt not recorded", stage=stage.key, error=str(error))
         if ending == "failed":
             self._fail(stage, attempt, reason or "")
         elif ending == "crashed" and self.give_up(stage, attempt, reason or ""):
@@ -73,10 +78,14 @@ class Ledger:
         log.info("stage ended", stage=stage.key, title=stage.title, ending=ending, reason=reason)
         return ending
 
+    def newest_step(self, key: str) -> int:
+        """The step of the newest checkpoint; 0 if there is none."""
+        newest = self._checkpoints.newest(key)
+        return newest.step if newest else 0
+
     def give_up(self, stage: PlannedStage, attempt: Attempt, reason: str) -> bool:
         """Fail the stage if too many attempts came no further than the newest checkpoint."""
-        newest = self._checkpoints.newest(stage.key)
-        tries = self._book.fruitless(stage.key, newest.step if newest else 0)
+        tries = self._book.fruitless(stage.key, self.newest_step(stage.key))
         if tries < self._attempts:
             return False
         self._fail(stage, attempt, f"{tries} attempts without progress; the last one: {reason}")
@@ -100,7 +109,7 @@ class Ledger:
     def _commit(
         self, running: Running, how: dict[str, Any], log_name: str, give_up: Callable[[], bool]
     ) -> Ending:
-        stage, attempt = running.stage, running.attempt
+        stage, attempt = running.stage, running.beat.attempt
         files = self._artifacts.delivery(stage.key, attempt.attempt, running.directory / "output")
         patiently(files.deliver, give_up)
         manifest = _manifest(running, how, log_name, files)
@@ -119,7 +128,7 @@ class Ledger:
 def _manifest(
     running: Running, how: dict[str, Any], log_name: str, delivered: Delivery
 ) -> Manifest:
-    stage, attempt, told = running.stage, running.attempt, running.results
+    stage, attempt, told = running.stage, running.beat.attempt, running.results
     assert told is not None
     return Manifest(
         key=stage.key,

@@ -25,6 +25,7 @@ log = structlog.get_logger()
 class Heartbeat:
     """Renews a lease and publishes progress and the end of the log until it is left.
 
+    `attempt` is the attempt as it is now, for whoever records how it goes on or ends.
     `lost`: another attempt holds the lease. `unwanted`: somebody asked for the stage to stop.
     A silent Redis changes neither: who took the lease meanwhile shows when it answers again.
     """
@@ -32,7 +33,7 @@ class Heartbeat:
     def __init__(self, leases: Leases, key: str, attempt: Attempt, seconds: float) -> None:
         self._leases = leases
         self._key = key
-        self._attempt = attempt
+        self.attempt = attempt
         self._seconds = seconds
         self._began = time.monotonic()
         self._over = threading.Event()
@@ -70,19 +71,19 @@ class Heartbeat:
     def _beat(self) -> None:
         live = {
             **self.progress,
-            "attempt": self._attempt.attempt,
-            "host": self._attempt.host,
-            "started": self._attempt.started,
+            "attempt": self.attempt.attempt,
+            "host": self.attempt.host,
+            "started": self.attempt.started,
             "seconds": round(time.monotonic() - self._began, 1),
         }
-        self.lost = not self._leases.renew(self._key, self._attempt.attempt, live)
+        self.lost = not self._leases.renew(self._key, self.attempt.attempt, live)
         if self.lost:
             return
         self.unwanted = self.unwanted or self._leases.asked_to_stop(self._key)
         start, end = tail(self.log, LOG_TAIL)
         if end:
             text = end.decode(errors="replace")
-            self._leases.publish_log(self._key, LiveLog(self._attempt.attempt, start, text))
+            self._leases.publish_log(self._key, LiveLog(self.attempt.attempt, start, text))
 
 
 def tail(path: Path | None, most: int) -> tuple[int, bytes]:

@@ -118,43 +118,39 @@ class Supervisor:
             self._metrics.running(stage.service, stage.kind),
             Heartbeat(self._leases, stage.key, attempt, self._settings.lease) as beat,
         ):
-            ending = self._guarded(stage, inputs, attempt, beat)
+            ending = self._guarded(stage, inputs, beat)
         self._metrics.ended(stage.service, stage.kind, ending, time.monotonic() - began)
         return ending
 
-    def _guarded(
-        self, stage: PlannedStage, inputs: dict[str, Manifest], attempt: Attempt, beat: Heartbeat
-    ) -> Ending:
+    def _guarded(self, stage: PlannedStage, inputs: dict[str, Manifest], beat: Heartbeat) -> Ending:
         """The attempt, with everything that can go wrong around the child turned into an ending."""
         try:
-            if self._ledger.give_up(stage, attempt, "the worker that ran it was killed"):
+            if self._ledger.give_up(stage, beat.attempt, "the worker that ran it was killed"):
                 return "failed"
-            self._book.write(stage.key, attempt)
-            with working_directory(self._work, attempt.attempt) as directory:
-                return self._compute(stage, inputs, attempt, beat, directory)
+            self._begin(stage, beat, self._ledger.newest_step(stage.key))
+            with working_directory(self._work, beat.attempt.attempt) as directory:
+                return self._compute(stage, inputs, beat, directory)
         except StoreError as error:
-            return self._hindered(stage, attempt, f"the store did not answer: {error}")
+            return self._hindered(stage, beat.attempt, f"the store did not answer: {error}")
         except OSError as error:
             if no_space(error):
-                return self._hindered(stage, attempt, f"no space left on the worker: {error}")
-            return self._crashed(stage, attempt, error)
+                return self._hindered(stage, beat.attempt, f"no space left on the worker: {error}")
+            return self._crashed(stage, beat.attempt, error)
         except Exception as error:
-            return self._crashed(stage, attempt, error)
+            return self._crashed(stage, beat.attempt, error)
+
+    def _begin(self, stage: PlannedStage, beat: Heartbeat, step: int) -> None:
+        """Record where the attempt begins: only from there on can it make progress."""
+        beat.attempt = beat.attempt.model_copy(update={"from_step": step, "reached_step": step})
+        self._book.write(stage.key, beat.attempt)
 
     def _compute(
-        self,
-        stage: PlannedStage,
-        inputs: dict[str, Manifest],
-        attempt: Attempt,
-        beat: Heartbeat,
-        directory: Path,
+        self, stage: PlannedStage, inputs: dict[str, Manifest], beat: Heartbeat, directory: Path
     ) -> Ending:
-        step = self._preparation.prepare(stage, inputs, directory)
-        attempt = attempt.model_copy(update={"from_step": step, "reached_step": step})
-        self._book.write(stage.key, attempt)
+        self._begin(stage, beat, self._preparation.prepare(stage, inputs, directory))
         beat.log = directory / "log.txt"
         child = self._spawner.start(directory)
-        running = Running(stage, attempt, directory, child, beat)
+        running = Running(stage, directory, child, beat)
         watch = Watch(self._settings, self._store, self._metrics, self._draining, running)
         ending = self._ledger.settle(running, watch, watch.follow())
         if ending == "hindered":

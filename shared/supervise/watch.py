@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from shared.artifacts import Delivery, Descriptions
-from shared.attempts import Attempt, AttemptBook
+from shared.attempts import AttemptBook
 from shared.checkpoints import Checkpoints
 from shared.metrics import WorkerMetrics
 from shared.plan import PlannedStage
@@ -34,7 +34,6 @@ class Running:
     """A stage while it runs. `term_sent` is when it was asked to leave."""
 
     stage: PlannedStage
-    attempt: Attempt
     directory: Path
     child: ChildProcess
     beat: Heartbeat
@@ -130,7 +129,7 @@ class Watch:
         """Remember a new checkpoint; it replaces one that was not saved yet."""
         if self._unsaved is not None:
             shutil.rmtree(self._unsaved.directory, ignore_errors=True)
-        key, attempt = self._running.stage.key, self._running.attempt.attempt
+        key, attempt = self._running.stage.key, self._running.beat.attempt.attempt
         files = self._checkpoints.delivery(key, attempt, step, path, self._described)
         self._unsaved = Unsaved(step, path, files)
 
@@ -141,8 +140,9 @@ class Watch:
             return
         try:
             self._checkpoints.save(running.stage.key, unsaved.step, unsaved.files)
-            running.attempt = running.attempt.model_copy(update={"reached_step": unsaved.step})
-            self._book.write(running.stage.key, running.attempt)
+            reached = running.beat.attempt.model_copy(update={"reached_step": unsaved.step})
+            running.beat.attempt = reached
+            self._book.write(running.stage.key, reached)
         except OSError as error:  # of the store, or a full disk: the stage itself goes on
             log.warning("checkpoint not saved", stage=running.stage.key, error=str(error))
             unsaved.again = time.monotonic() + SAVE_AGAIN

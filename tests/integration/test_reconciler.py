@@ -36,7 +36,7 @@ class Scene:
         self.reconciler = self.another()
 
     def another(self) -> Reconciler:
-        return Reconciler(Experiments(self.store), self.leases, self.redis, self.app, poll=3600)
+        return Reconciler(self.store, self.leases, self.redis, self.app, poll=3600)
 
     def submit(self, name: str, *stages: PlannedStage) -> Experiment:
         return self.experiments.submit(name, {"name": name}, Plan(name=name, stages=stages))

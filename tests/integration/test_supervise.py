@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -329,6 +330,30 @@ def test_a_killed_spawner_is_an_ordinary_crash_and_the_next_attempt_works(bench:
     assert supervisor.run(key) == "crashed"
     assert supervisor.run(key) == "committed"
     spawner.close()
+
+
+def test_a_stage_that_takes_the_spawner_with_it_fails_even_when_it_has_a_checkpoint(
+    bench: Bench,
+) -> None:
+    key = bench.stage("count", {"to": 500, "pause": 0.05})
+    _drain_once_it_counts(bench, key)
+    assert bench.supervisor.run(key) == "left"
+    bench.drain = False
+    endings = []
+    for _ in range(3):
+        spawner = Spawner(["fake"], threads=1, package="tests.fake_services")
+        supervisor = bench.another(spawner)
+        process = spawner._running()
+        threading.Thread(target=_kill_once_leased, args=(bench, key, process)).start()
+        endings.append(supervisor.run(key))
+
+    assert endings == ["crashed", "crashed", "failed"]
+    assert all(one.from_step > 0 for one in bench.book.attempts(key)[1:])
+
+
+def _kill_once_leased(bench: Bench, key: str, process: subprocess.Popen[bytes]) -> None:
+    _until(lambda: bench.leases.progress([key]).get(key, {}).get("done", 0) > 0)
+    process.kill()
 
 
 def _drain_once_it_counts(bench: Bench, key: str) -> None:
