@@ -5,6 +5,7 @@ Everything else about an experiment is derived: see shared.reconcile.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -58,7 +59,7 @@ class Experiment(BaseModel):
 class Card:
     """An experiment without spec and parameters: what lists and the reconciler need of it.
 
-    `report` is the key of the stage that writes the report.
+    `report` is the key of the stage that writes the report, `uploads` the digests that stages read.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Card:
     submitted: str
     outline: Outline
     report: str | None
+    uploads: frozenset[str]
 
     @staticmethod
     def of(experiment: Experiment) -> Card:
@@ -79,6 +81,7 @@ class Card:
             submitted=experiment.submitted,
             outline=experiment.outline,
             report=next((stage.key for stage in stages if stage.kind == "report"), None),
+            uploads=frozenset(digest for stage in stages for digest in stage.uploads),
         )
 
 
@@ -178,9 +181,13 @@ class Experiments:
         ]
         return sorted(found, key=lambda one: (one.modified, one.id))
 
-    def ids(self) -> list[str]:
-        """Ids of all experiments, newest first."""
-        return [one.id for one in reversed(self.listed())]
+    def cards(self) -> list[tuple[Listed, Card]]:
+        """All experiments, oldest first, without those that are deleted in this moment."""
+        found = []
+        for one in self.listed():
+            with contextlib.suppress(NotFoundError):
+                found.append((one, self.card(one.id, one.modified)))
+        return found
 
     def cancelled(self, number: str) -> bool:
         """True when somebody cancelled the experiment and nobody took it up again."""
@@ -206,9 +213,9 @@ class Experiments:
         What runs for it and for no other experiment is asked to leave.
         """
         live = set(leases.live(experiment.outline.keys))
-        for one in self.listed() if live else []:
+        for one, card in self.cards() if live else []:
             if one.id != experiment.id and not one.cancelled:
-                live -= self.card(one.id, one.modified).outline.keys
+                live -= card.outline.keys
         for key in live:
             leases.ask_to_stop(key)
         # The spec first: the other way round a cancelled experiment would run again for a moment.

@@ -85,13 +85,9 @@ class Collector:
         experiments = Experiments(self._store)
         stages: set[str] = set()
         digests = {self._digest(info.name) for info in self._store.list("uploads/")}
-        for one in experiments.listed():
-            try:
-                plan = experiments.get(one.id).plan
-            except NotFoundError:  # deleted since it was listed
-                continue
-            stages |= {stage.key for stage in plan.stages}
-            digests |= {digest for stage in plan.stages for digest in stage.uploads}
+        for _, card in experiments.cards():
+            stages |= card.outline.keys
+            digests |= card.uploads
         return stages, digests
 
     def _digest(self, name: str) -> str:

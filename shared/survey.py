@@ -34,7 +34,7 @@ class Survey:
 
     def __init__(self, store: Store, fresh: float = 0.0) -> None:
         self._store = store
-        self._fresh = fresh
+        self.fresh = fresh
         self._lock = threading.Lock()
         self._done: set[str] = set()
         self._lost: set[str] = set()  # forgotten, and not seen again since
@@ -96,7 +96,7 @@ class Survey:
             key
             for key in keys
             if key not in self._done
-            and (key not in self._seen or moment - self._seen[key][0] >= self._fresh)
+            and (key not in self._seen or moment - self._seen[key][0] >= self.fresh)
         ]
         states = self._pool.map(self._ended, due) if self._pool else map(self._ended, due)
         for key, state in zip(due, states, strict=True):

@@ -246,12 +246,4 @@ def _fields(info: UploadInfo) -> dict[str, Any]:
 
 def _users(backend: Backend, info: UploadInfo) -> list[str]:
     """Ids of the experiments with a stage that reads this content."""
-    found = []
-    for number in backend.experiments.ids():
-        try:
-            plan = backend.experiments.get(number).plan
-        except NotFoundError:  # deleted in between
-            continue
-        if any(info.digest in stage.uploads for stage in plan.stages):
-            found.append(number)
-    return found
+    return [one.id for one, card in backend.experiments.cards() if info.digest in card.uploads]
