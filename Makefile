@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: setup demo test check faults bench clean
+.PHONY: setup demo test check peers faults bench clean
 
 setup: $(STAMP)
 
@@ -32,6 +32,21 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
 
+# Environments of the projects that Lineament is compared with, one for each list of packages in
+# tests/peers; the tests find them by LINEAMENT_PEERS.
+PEERS_DIR := $(abspath $(or $(LINEAMENT_PEERS),.peers))
+PEERS ?= $(patsubst tests/peers/requirements-%.txt,%,$(wildcard tests/peers/requirements-*.txt))
+peers: $(PEERS:%=$(PEERS_DIR)/%/.ready)
+	@echo "export LINEAMENT_PEERS=$(PEERS_DIR)"
+
+$(PEERS_DIR)/%/.ready: tests/peers/requirements-%.txt constraints.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH_OPTIONS) torch==$(TORCH)
+	echo torch==$(TORCH) > $(@D)/torch.txt
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $(@D)/torch.txt -r $<
+	$(@D)/bin/python -m pip uninstall --quiet --yes torchvision 2>/dev/null # some bring one for another torch
+	@touch $@
+
 # ROUNDS of every fault; the moments follow from SEED.
 ROUNDS ?= 4
 SEED ?= 0
@@ -42,4 +57,4 @@ bench: $(STAMP)
 	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf $(VENV) .lineament report .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) .peers .lineament report .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -155,7 +155,9 @@ class TrainParameters(Parameters):
     """Pre-training and fine-tuning are the same stage with another starting model.
 
     Inputs: model, tokens/0.. Files: a Hugging Face model directory, curve.jsonl (step, loss,
-    learning_rate, gradient_norm, tokens). Results: parameters, steps, tokens, loss, precision.
+    learning_rate, gradient_norm, tokens), and for each of `checkpoints` (steps, ascending, each
+    below the last step) a model directory step-{step:08d}/ with the weights after that step.
+    Results: parameters, steps, tokens, loss, precision.
     """
 
     epochs: float
@@ -170,6 +172,16 @@ class TrainParameters(Parameters):
     gradient_clip: float = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int
+    checkpoints: tuple[int, ...] = ()
+
+
+class CheckpointParameters(Parameters):
+    """The model after one step of a training run.
+
+    Inputs: train. Files: a Hugging Face model directory. Results: parameters, steps (= step).
+    """
+
+    step: int
 
 
 class EvaluateParameters(Parameters):
@@ -208,6 +220,8 @@ class SweepParameters(Parameters):
 
 # ----------------------------------------------------------------------------------- sae
 
+Hook = Literal["mlp_post", "mlp_out", "attn_out", "resid_pre", "resid_post"]
+
 
 class HarvestParameters(Parameters):
     """Activations at one hook point, for every training token up to `tokens`.
@@ -217,7 +231,7 @@ class HarvestParameters(Parameters):
     Results: vectors, width, shards.
     """
 
-    hook: Literal["mlp_post"] = "mlp_post"
+    hook: Hook = "mlp_post"
     layer: int
     tokens: int
     context: int
@@ -228,30 +242,114 @@ class HarvestParameters(Parameters):
 class DictionaryParameters(Parameters):
     """A sparse auto-encoder on one model's activations.
 
-    Inputs: model, tokens/0.. and, when the activations were stored, harvest.
-    Files: cfg.json, sae_weights.safetensors (W_enc [width, features], b_enc, W_dec
-    [features, width], b_dec; the activation scale is folded in), curve.jsonl.
-    Results: features, width, scale, vectors, seconds_per_million.
+    Inputs: model, tokens/0.., when the activations were stored harvest, and with init "parent"
+    `start`, the dictionary whose weights it starts from.
+    Files: cfg.json, sae_weights.safetensors (the layout of SAELens; the activation scale is folded
+    in, decoder directions have unit norm), curve.jsonl.
+    Results: features, width, scale, vectors, seconds_per_million, coefficient (the last one of the
+    sparsity penalty; null for those with k).
+
+    Sparsity, by variant: `relu`, `gated` and `jumprelu` take either `l1` (weight of the penalty;
+    of the L0 penalty for jumprelu) or `l0`, a mean number of active features that the weight of
+    the penalty is steered to; `topk`, `batchtopk` and `matryoshka` take `k`. What a variant does
+    not read is None. `prefixes`: sizes of the nested dictionaries of matryoshka, ascending, the
+    last one the whole.
     """
 
-    hook: Literal["mlp_post"] = "mlp_post"
+    hook: Hook = "mlp_post"
     layer: int
-    variant: Literal["relu"] = "relu"
+    variant: Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"] = "relu"
     expansion: float | None = None
     features: int | None = None
-    l1: float
-    l1_warmup_steps: int = 0
+    l1: float | None = None
+    l0: float | None = None
+    k: int | None = None
+    prefixes: tuple[int, ...] | None = None
+    # relu: "unit" (Bricken et al. 2023) or "penalised" (Anthropic's update of April 2024: the L1
+    # of each feature is weighted by the norm of its decoder direction, which is free).
+    decoder_norm: Literal["unit", "penalised"] = "unit"
+    aux_coefficient: float = 1 / 32  # of the auxiliary loss on dead features (k variants)
+    bandwidth: float | None = None  # jumprelu: width of the pseudo-derivative; None: the default
+    sparsity_warmup_steps: int = 0
     learning_rate: float
+    warmup_steps: int = 0
     learning_rate_decay: float = 0.0
     betas: tuple[float, float]
     tokens: int
     context: int
     batch: int
-    revive: Literal["ghost", "resample", "none"]
+    revive: Literal["ghost", "resample", "aux", "none"]
     dead_after_steps: int
     seed: int
     replicate: int
-    init: Literal["independent", "shared"] = "independent"
+    init: Literal["independent", "shared", "parent"] = "independent"
+
+
+class DictionarySetParameters(Parameters):
+    """Several dictionaries of one model, trained in one pass over the same activations.
+
+    All members have the same hook, layer, tokens, context, batch, seed and replicate.
+    Inputs: model, tokens/0.. Files: 0/, 1/ .. each with the files of a dictionary.
+    Results: members, a list of the results of each.
+    """
+
+    members: tuple[DictionaryParameters, ...]
+
+
+class MemberParameters(Parameters):
+    """One dictionary out of a set. Inputs: set. Files and results as a dictionary's."""
+
+    member: int
+
+
+class ImportDictionaryParameters(Parameters):
+    """A dictionary that SAELens can read, from the hub or from an uploaded archive.
+
+    Inputs: model. Files: cfg.json, sae_weights.safetensors. Results: features, width, variant.
+    `hub` and `revision` with `path`, a directory in the repository; or `upload` (sha256) and its
+    format. Raises when it does not fit the model at `hook` of `layer`.
+    """
+
+    hub: str | None = None
+    revision: str | None = None
+    path: str = ""
+    upload: str | None = None
+    format: Literal["zip", "tar"] | None = None
+    hook: Hook
+    layer: int
+
+
+class CrosscoderParameters(Parameters):
+    """One BatchTopK dictionary of two models at once: a parent and its child.
+
+    Inputs: parent, child (models), tokens/0.. (of the child's own distribution).
+    Files: crosscoder.safetensors (encoder_2DF, encoder_bias_F, decoder_2FD, decoder_bias_2D,
+    threshold, scale_2; index 0 is the parent), curve.jsonl, features.parquet with one row per
+    feature: feature, density, norm_parent, norm_child, relative_norm (child / (parent + child)),
+    beta_error_parent, beta_error_child, nu_error, beta_reconstruction_parent,
+    beta_reconstruction_child, nu_reconstruction (latent scaling on `scaling_tokens` held-out
+    tokens; null where undefined), kind: shared, parent, child (only in that one, and confirmed by
+    latent scaling), false_parent, false_child (so by norms, but not by latent scaling) or dead.
+    Results: features, width, l0, explained_variance_parent, explained_variance_child, dead_share,
+    kinds {kind: count}, relative_norm {edges, counts}, vectors, tokens.
+    """
+
+    hook: Hook = "mlp_post"
+    layer: int
+    expansion: float | None = None
+    features: int | None = None
+    k: int
+    aux_coefficient: float = 1 / 32
+    learning_rate: float
+    warmup_steps: int = 0
+    learning_rate_decay: float = 0.0
+    betas: tuple[float, float]
+    tokens: int
+    context: int
+    batch: int
+    dead_after_steps: int
+    scaling_tokens: int
+    seed: int
 
 
 class EvaluateDictionaryParameters(Parameters):
@@ -263,7 +361,7 @@ class EvaluateDictionaryParameters(Parameters):
     density_histogram {edges, counts} over log10 density.
     """
 
-    hook: Literal["mlp_post"] = "mlp_post"
+    hook: Hook = "mlp_post"
     layer: int
     tokens: int
     context: int
@@ -276,11 +374,13 @@ class EncodeParameters(Parameters):
     """Feature activations of a model over a held-out token stream, from clean activations.
 
     Inputs: model, dictionary, tokens/0.. Files: codes.safetensors with `indptr` int64 [tokens + 1],
-    `features` int32 [non-zeros] (ascending within a token), `values` float32 [non-zeros].
-    Results: tokens, features, l0, corpora (token count of each input, in order).
+    `features` int32 [non-zeros] (ascending within a token), `values` float32 [non-zeros];
+    documents.npy, int32 [tokens]: number of the document of each token (it ends with end-of-text
+    and with its corpus), ascending through the stream.
+    Results: tokens, features, l0, corpora (token count of each input, in order), documents (count).
     """
 
-    hook: Literal["mlp_post"] = "mlp_post"
+    hook: Hook = "mlp_post"
     layer: int
     tokens: int
     context: int
@@ -289,44 +389,99 @@ class EncodeParameters(Parameters):
 class MatchParameters(Parameters):
     """Features of a parent against features of a child, over the same token positions.
 
-    Inputs: parent, child (encode). Files: parent.parquet and child.parquet with one row per
-    feature (feature, firings, best, best_r, match, match_r, status), candidates.npz (all pairs of
-    live features with r >= floor as parent, child, r; sorted, so that a threshold can be moved).
+    Inputs: parent, child (encode); and, where both models read the same basis, parent_dictionary
+    and child_dictionary (for cosines between decoder directions).
+    Files:
+      parent.parquet and child.parquet, one row per feature: feature, firings, best, best_r, mutual
+        (bool: each is the other's best, and best_r >= threshold), match, match_r, cosine (of the
+        decoder directions of feature and best; null without dictionaries), p, q (null without
+        shifts), multiple_r and parts (list of features of the other model), status;
+      candidates.npz: all pairs of live features with r >= floor as parent, child, r;
+      bootstrap.npz: share, share_any, share_mutual, each float64 [resamples];
+      null.npz: best_r_parent and firings_parent of every shift, float64 and int64 [shifts, live].
     `best` is the live feature of the other model with the highest positive r (-1: none, or the
     feature is rare itself), `match` the one-to-one partner at r >= threshold (-1: none); their r is
-    null where they are -1. Status: persist, disappear (parent), emerge (child), rare (fewer than
-    min_firings firings, dead ones included; the others are "alive").
-    Results: alive_parent, alive_child, persist, disappear, emerge, persist_any, persist_any_child,
-    share (persist / alive_parent), share_any (persist_any / alive_parent), tokens, best_r_parent
-    and best_r_child ({edges, counts} over the live features' best r). A share of none is null.
-    `shift` > 0 rolls the child's stream by that many tokens: the null control.
+    null where they are -1. `multiple_r` is the correlation of a feature with the best non-negative
+    combination of up to `parts` live features of the other model, listed in `parts` (null and empty
+    where fewer than two take part); neither depends on the threshold.
+    Status: persist (has a match); split (parent: no match, but multiple_r >= threshold over parts
+    that have none either; child: such a part); merge (child: likewise, parts are parents; parent:
+    such a part); disappear (parent), emerge (child); rare (fewer than min_firings firings, dead
+    ones included; the others are "alive"). persist goes before split before merge.
+    p: share of the null's best r of features with about as many firings that are as high (plus one
+    over plus one); q: Benjamini-Hochberg over the parent's (the child's) live features.
+    Results: alive_parent, alive_child, persist, disappear, emerge, split, merge, split_child,
+    merge_child (numbers of features with that status), persist_any, persist_any_child,
+    persist_mutual, share, share_any, share_mutual (of alive_parent), significant (live parents with
+    q <= 0.05, null without shifts), tokens, documents, best_r_parent and best_r_child ({edges,
+    counts} over the live features' best r), interval, interval_any, interval_mutual ([low, high] of
+    95 %, percentiles of the bootstrap over documents; null without resamples), null ({share,
+    share_any, share_mutual: mean over the shifts; shifts: [tokens]}, or null), curve: [{threshold,
+    share, share_any, share_mutual, null, null_any, null_mutual}] at 0.5, 0.55 .. 0.95, cosine
+    ({mean: of matched pairs, mutual: share of live parents whose match is also the pair with the
+    mutually highest cosine} or null). A share of none is null.
+    `shifts` is the number of circular shifts of the null control: within each corpus the child's
+    documents are rolled by about k / (shifts + 1) of the tokens, k = 1.., cut where documents end.
+    Replicate b of the bootstrap draws the same documents in every stage over the same stream.
     """
 
     threshold: float
     min_firings: int
     floor: float = 0.2
-    shift: int = 0
+    shifts: int = 0
+    resamples: int = 0
+    parts: int = 4
+
+
+class LatentScalingParameters(Parameters):
+    """Is a feature that one model's dictionary lacks in that model's activations all the same?
+
+    Inputs: parent, child (models), parent_dictionary, child_dictionary, parent_codes, child_codes,
+    match, tokens/0.. Files: parent.parquet and child.parquet, one row per feature: feature, own and
+    other (the least-squares factor beta of f d in the activations of its own and of the other
+    model, activations at their common scale), ratio (other / own), readable (R^2 of f from the
+    other model's activations by ridge regression, chosen on even documents and measured on odd
+    ones), and false_change (bool: the feature disappears or emerges by the match, but ratio >= 0.5
+    or readable >= 0.5); null where a feature is rare.
+    Results: disappear, false_disappear, emerge, false_emerge (counts), same_basis (bool: ratios
+    mean something, otherwise they are null).
+    """
+
+    hook: Hook = "mlp_post"
+    layer: int
+    tokens: int
+    context: int
+    same_basis: bool = True
 
 
 class ContextsParameters(Parameters):
-    """Where each feature fires.
+    """Where each feature fires, and what it does.
 
-    Inputs: codes (encode), tokens/0.., tokenizer. Files:
-      contexts.parquet: feature, kind "top" or "sample", rank (from 0), corpus (input number),
-        position and start (token of the stream), tokens (list of str), activations (list of float).
+    Inputs: codes (encode), tokens/0.., tokenizer, model, dictionary. Files:
+      contexts.parquet: feature, kind "top" or "sample", rank (from 0), bin (0..9, of activation,
+        the maximum is in 9), corpus (input number), position and start (token of the stream),
+        tokens (list of str), activations (list of float).
       features.parquet: feature, density, mean (over firings), max, corpus_0.. (share of its firings
-        by input), and label, precision, recall, f1 of the label that it tells best (or null).
+        by input), positions (list: share of its firings in each eighth of the context), histogram
+        (list: firings in ten equal bins of activation), and label, precision, recall, f1 of the
+        label that it tells best (or null).
       labels.parquet: feature, label, precision, recall, f1, threshold, support; rows with F1 >= .3.
+      logits.parquet: feature, kind "raised" or "lowered", rank, token (str), id, effect: the direct
+        effect of the decoder direction on the logits (through what follows the hook point in its
+        layer, the last norm's weight and the unembedding; minus the mean over the vocabulary).
     Results: labels, {label: the best feature's {feature, precision, recall, f1, threshold, support}
     or null}. Thresholds and best features are chosen on the even contexts of the stream, figures
     measured on the odd ones; positions without the label count as negative in every corpus.
     """
 
+    hook: Hook = "mlp_post"
+    layer: int
     tokens: int
     context: int
     top: int = 8
-    samples: int = 8
+    samples: int = 10
     window: int = 24
+    logits: int = 8
 
 
 class TrackEdge(Parameters):
@@ -340,19 +495,30 @@ class TrackParameters(Parameters):
     """Chains of features through the family, and the features that the figures show.
 
     Inputs: codes/0.. (one per model, ancestors before descendants), contexts/0.. (same order),
-    match/0.. (one per edge, in the order of `edges`), tokens/0.., tokenizer.
+    match/0.. (one per edge, in the order of `edges`), ancestor/0.. (one per pair of `ancestors`:
+    an ancestor and a descendant that is not its child), tokens/0.., tokenizer.
     Files: universal.parquet (for each model i: feature_i, r_i = correlation with the first model's
-    feature; then weakest_r over the edges), figures.json:
+    feature; then weakest_r over the edges), chains.parquet (one row per feature of every model:
+    model, feature, fate: list of str), figures.json:
       universal_example: null or {label, reason, features: [index per model], correlations:
         [[r]] model x model, contexts: [{corpus, tokens: [str], activations: [[per model]]}]}
       failing_example: null or {parent, child (model numbers), feature, closest, r, label, reason,
         contexts: [{corpus, tokens, parent: [..], child: [..]}]}
       labels: [{label, model, feature, precision, recall, f1, persists_in: [model numbers]}], the
         best feature of each model for each label.
-    Results: universal (count), labels (as in figures.json).
+    Fates, of a model's feature: "universal"; "inherited/{parent}" (in a model of two parents: has a
+    match in that parent only); "inherited/both"; "new" (a model with parents, a match in none);
+    "lost/{descendant}" (of an ancestor: no path of matches leads there, nor a direct match);
+    "regained/{descendant}" (no path of matches leads there, but the direct match with the
+    descendant does).
+    Results: universal (count), labels (as in figures.json), merges: [{child, parents: [2], both,
+    only: [2], new, alive}], regained: [{ancestor, descendant, persist_direct, persist_path,
+    regained, lost}], one per pair of `ancestors`; along: [{model, alive, new, from_first (features
+    with an unbroken chain of matches from the root)}].
     """
 
     edges: tuple[TrackEdge, ...]
+    ancestors: tuple[TrackEdge, ...] = ()
     threshold: float
     min_firings: int
     context: int
@@ -365,12 +531,21 @@ class ReportParameters(Parameters):
     Inputs are named by role: model/{model}, evaluate/{model}, untrained/{model} (evaluation of the
     starting weights of a pre-trained model), sweep/{sweep}, corpus/{corpus}, tokens/{corpus},
     dictionary/{group}/{model}/{replicate}, quality/{group}/{model}/{replicate}
-    (evaluate_dictionary), match/{tracking}/{parent}/{child}, null/{tracking}/{parent}/{child},
-    ceiling/{tracking}/{model}, contexts/{tracking}/{model}, track/{tracking}. Of model/, corpus/,
-    tokens/, dictionary/ and quality/ only the results are given, no files.
+    (evaluate_dictionary), match/{tracking}/{parent}/{child}, ancestor/{tracking}/{ancestor}/{model}
+    (match with a descendant that is not a child), crossed/{tracking}/{parent}/{child} (parent's
+    first seed against the child's second), ceiling/{tracking}/{model} (two seeds of one model),
+    warm/{tracking}/{model} and unrelated/{tracking}/{model} (controls of init "parent": the model's
+    dictionary against one started from it on the same model with another order of data, and on an
+    untrained model), scaling/{tracking}/{parent}/{child} (latent scaling),
+    contexts/{tracking}/{model}, track/{tracking}, crosscoder/{group}/{parent}/{child},
+    stability/{name}/{cell}/quality/{replicate} and stability/{name}/{cell}/ceiling (match of two
+    seeds), where `cells[name][cell]` are the cell's {features, sparsity, k | l0 | l1}.
+    Of model/, corpus/, tokens/, dictionary/, quality/, crosscoder/ and stability/ only the results
+    are given, no files.
     `models` gives, per tracking, the model names in the order of its track stage; `edges` all
-    parent -> child edges of the lineage; `corpora` the names in the order of every evaluation's
-    inputs (when empty, the order of the spec).
+    parent -> child edges of the lineage (checkpoints of a training run are models named
+    {model}@{step}, each the parent of the next); `corpora` the names in the order of every
+    evaluation's inputs (when empty, the order of the spec).
     Files: report.html, results.json, csv/*.csv, png/*.png.
     """
 
@@ -378,3 +553,4 @@ class ReportParameters(Parameters):
     models: dict[str, tuple[str, ...]]
     edges: tuple[tuple[str, str], ...]
     corpora: tuple[str, ...] = ()
+    cells: dict[str, tuple[dict[str, float], ...]] = {}

@@ -3,6 +3,10 @@
 STAGES = {
     "harvest": "services.sae.harvest:run",
     "dictionary": "services.sae.dictionary:run",
+    "dictionary_set": "services.sae.dictionary_set:run",
+    "dictionary_member": "services.sae.dictionary_set:run_member",
+    "import_dictionary": "services.sae.imports:run",
+    "crosscoder": "services.sae.crosscoder:run",
     "evaluate_dictionary": "services.sae.evaluate:run",
 }
 

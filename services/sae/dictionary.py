@@ -1,70 +1,77 @@
 """Stage `dictionary`: train a dictionary on one model's activations and export it.
 
-N: vectors of a step, D: width at the hook point, F: features.
+D: width at the hook point.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import time
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from services.sae.checkpoint import load_state, save_state
+from services.sae.member import ORDER, SHUFFLE, Member, begin, resume, seed_of
 from services.sae.source import Cut, ModelSource, Rounds, ShardSource, Source, open_stream
-from services.sae.start import activation_scale, start_weights
-from services.sae.train import Figures, State, Trainer
-from services.sae.weights import fold_scale
+from services.sae.start import activation_scale
+from services.sae.train import Figures
+from services.sae.variants.base import Buffers
 from shared.lm.device import device
 from shared.lm.load import load_model
 from shared.parameters import DictionaryParameters
 from shared.stage import Stage, StageError
 
-CURVE_POINTS = 500  # about as many lines as curve.jsonl gets
 FIGURES_SECONDS = 1.0  # between figures that are only for the progress display
-
-# What a random number is for; each purpose has a stream of numbers of its own.
-INITIALISE, ORDER, SHUFFLE = 0, 1, 2
 
 
 def run(stage: Stage) -> None:
     """Write cfg.json, sae_weights.safetensors and curve.jsonl; see DictionaryParameters.
 
-    Raises StageError for a layer that does not exist, fewer tokens than one step, activations that
-    are zero or not finite, or a loss that is not finite.
+    Raises StageError for a layer that does not exist, fewer tokens than one step, parameters that
+    do not fit the variant, activations that are zero or not finite, or a loss that is not finite.
     """
-    started = time.monotonic()
     parameters = DictionaryParameters.model_validate(stage.parameters)
+    directories = Directories([stage.output], ".")
+    stage.results.update(train_all(stage, [parameters], directories)[0])
+
+
+@dataclass(frozen=True)
+class Directories:
+    """Where members write, and what their directories in a checkpoint are called."""
+
+    output: Sequence[Path]
+    checkpoint: str  # with {member}
+
+    def in_checkpoint(self, directory: Path, member: int) -> Path:
+        """The directory of a member in a checkpoint."""
+        return directory / self.checkpoint.format(member=member)
+
+
+def train_all(
+    stage: Stage, members: Sequence[DictionaryParameters], directories: Directories
+) -> list[dict[str, object]]:
+    """Train and export dictionaries that read the same activations; returns their results."""
+    started = time.monotonic()
+    shared = members[0]
     if device().type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32: ten bits are plenty for gradients
     try:
-        source = open_source(stage, parameters)
+        source = open_source(stage, shared)
     except ValueError as error:
         raise StageError(str(error)) from error
-    steps = count_steps(parameters)
-    cut = Cut(parameters.context, parameters.batch, source.width)
-    rounds = Rounds(source, cut, steps, [parameters.seed, parameters.replicate, SHUFFLE])
-    training = Training(stage, parameters, rounds, steps)
-    first = training.state.step
+    steps = count_steps(shared)
+    cut = Cut(shared.context, shared.batch, source.width)
+    rounds = Rounds(source, cut, steps, [shared.seed, shared.replicate, SHUFFLE])
+    training = Training(stage, members, rounds, steps, directories)
+    first = training.step
     training.finish()
-    seconds = time.monotonic() - started
-    training.export(stage.output)
-    vectors = steps * cut.vectors
+    # Of the attempt that finished: the vectors before a resume took their own time.
     taken = (steps - first) * cut.vectors
-    stage.results.update(
-        features=len(training.state.weights.encoder_bias_F),
-        width=source.width,
-        scale=training.scale,
-        vectors=vectors,
-        # Of the attempt that finished: the vectors before a resume took their own time.
-        seconds_per_million=seconds / taken * 1e6 if taken else None,
-    )
+    rate = (time.monotonic() - started) / taken * 1e6 if taken else None
+    for member, output in zip(training.members, directories.output, strict=True):
+        member.export(output)
+    return [member.results(steps * cut.vectors, rate) for member in training.members]
 
 
 def count_steps(parameters: DictionaryParameters) -> int:
@@ -78,24 +85,6 @@ def count_steps(parameters: DictionaryParameters) -> int:
     return steps
 
 
-def seed_of(*parts: int) -> int:
-    """One number from several, well mixed; numbers that differ anywhere give other ones."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
-
-
-def initial_seed(parameters: DictionaryParameters, model_key: str) -> int:
-    """Seed of the starting weights.
-
-    With "independent" it depends on the model too: equal starts make features of two models match
-    that otherwise would not, which would pass for persistence. "shared" is the paper's way.
-    """
-    parts = [INITIALISE, parameters.seed, parameters.replicate]
-    if parameters.init == "independent":
-        digest = hashlib.sha256(model_key.encode()).digest()
-        parts.append(int.from_bytes(digest[:8], "big"))
-    return seed_of(*parts)
-
-
 def open_source(stage: Stage, parameters: DictionaryParameters) -> Source:
     """Shards when the stage has a harvest, else the model itself.
 
@@ -107,8 +96,8 @@ def open_source(stage: Stage, parameters: DictionaryParameters) -> Source:
     if "harvest" in stage.inputs:
         shards = sorted(stage.input("harvest").path.glob("activations-*.safetensors"))
         source = ShardSource(shards, vectors, device())
-        begin = order % source.steps if parameters.replicate else 0
-        return ShardSource(shards, vectors, device(), begin)
+        begin_at = order % source.steps if parameters.replicate else 0
+        return ShardSource(shards, vectors, device(), begin_at)
     seed = order if parameters.replicate else parameters.seed
     stream = open_stream(stage, parameters.context, seed)
     model = load_model(stage.input("model").path)
@@ -116,70 +105,69 @@ def open_source(stage: Stage, parameters: DictionaryParameters) -> Source:
 
 
 class Training:
-    """One run of the training loop, from the start or from a checkpoint."""
+    """One run of the training loop, from the start or from a checkpoint.
+
+    Every member takes the same step before any takes the next, so the activations of a round are
+    computed once for all.
+    """
 
     def __init__(
-        self, stage: Stage, parameters: DictionaryParameters, rounds: Rounds, steps: int
+        self,
+        stage: Stage,
+        members: Sequence[DictionaryParameters],
+        rounds: Rounds,
+        steps: int,
+        directories: Directories,
     ) -> None:
         self._stage = stage
-        self._parameters = parameters
         self._rounds = rounds
         self._steps = steps
-        self._every = -(-steps // CURVE_POINTS)
+        self._directories = directories
         self._last_figures = 0.0
-        self.curve: list[str] = []
-        if stage.resume is None:
-            self.scale, self.state = self._start()
-        else:
-            self.state, self.scale, self.curve = load_state(stage.resume, device())
-        self._trainer = Trainer(self.state, parameters, steps)
+        buffers = Buffers()  # members take turns, so one set of large arrays serves all
+        scale = self._scale() if stage.resume is None else 1.0
+        self.members: list[Member] = []
+        for number, parameters in enumerate(members):
+            if stage.resume is None:
+                begun = begin(stage, parameters, scale, rounds.step(0))
+            else:
+                begun = resume(directories.in_checkpoint(stage.resume, number))
+            self.members.append(Member(parameters, steps, begun, buffers))
 
-    def _start(self) -> tuple[float, State]:
-        parameters = self._parameters
+    @property
+    def step(self) -> int:
+        """Steps that every member has taken."""
+        return self.members[0].state.step
+
+    def _scale(self) -> float:
         try:
-            scale = activation_scale(self._rounds.round(0))
+            return activation_scale(self._rounds.round(0))
         except ValueError as error:
             raise StageError(str(error)) from error
-        x_ND = self._rounds.step(0) * scale
-        seed = initial_seed(parameters, self._stage.input("model").key)
-        generator = torch.Generator().manual_seed(seed)
-        features = count_features(parameters, x_ND.shape[1])
-        return scale, State.start(start_weights(features, x_ND, generator))
 
     def finish(self) -> None:
         """Take the steps that are left; leaves with a checkpoint when the stage is asked to."""
-        started, first = time.monotonic(), self.state.step
+        started, first = time.monotonic(), self.step
         for number in range(first, self._steps):
-            x_ND = self._rounds.step(number) * self.scale
-            batch = self._trainer.step(x_ND)
-            if self._figures_due(number + 1):
-                figures = self._trainer.figures(batch, x_ND)
-                self._record(figures)
+            x_ND = self._rounds.step(number)
+            due = self._figures_due(number + 1)
+            figures = [member.step(x_ND, due) for member in self.members]
+            if due and figures[0] is not None:
                 rate = (number + 1 - first) * len(x_ND) / (time.monotonic() - started)
-                self._show(figures, rate)
+                self._show(figures[0], rate)
             if self._stage.checkpoint_due():
                 self._stage.save_checkpoint(number + 1, self._write)
                 self._stage.leave_if_asked()
 
     def _figures_due(self, step: int) -> bool:
         now = time.monotonic()
-        curve = step % self._every == 0 or step == self._steps
-        if curve or now - self._last_figures >= FIGURES_SECONDS:
+        if step == self._steps or now - self._last_figures >= FIGURES_SECONDS:
             self._last_figures = now
             return True
         return False
 
-    def _record(self, figures: Figures) -> None:
-        if not math.isfinite(figures.loss):
-            raise StageError(
-                f"the dictionary's loss is not finite at step {figures.step}: "
-                "lower learning_rate or check the model"
-            )
-        # Which other steps have figures depends on the clock, so they stay out of the file.
-        if figures.step % self._every == 0 or figures.step == self._steps:
-            self.curve.append(json.dumps(asdict(figures)) + "\n")
-
     def _show(self, figures: Figures, rate: float) -> None:
+        """Progress, with the figures of the first member."""
         scalars = {
             "loss": figures.loss,
             "l0": figures.l0,
@@ -191,30 +179,7 @@ class Training:
         self._stage.progress(figures.step, self._steps, "steps", **scalars)
 
     def _write(self, directory: Path) -> None:
-        save_state(directory, self.state, self.scale, self.curve)
-
-    def export(self, directory: Path) -> None:
-        """Write the dictionary, with the scale folded in, and the curve.
-
-        Raises StageError when a weight is not finite.
-        """
-        if not all(_finite(tensor) for tensor in self.state.weights.tensors()):
-            raise StageError("the dictionary's weights are not finite: lower learning_rate")
-        parameters = self._parameters
-        fold_scale(self.state.weights, self.scale, parameters.hook, parameters.layer).save(
-            directory
-        )
-        (directory / "curve.jsonl").write_text("".join(self.curve), encoding="utf-8")
-
-
-def count_features(parameters: DictionaryParameters, width: int) -> int:
-    """Number of features: given as such, or as a multiple of the width."""
-    if parameters.features is not None:
-        return parameters.features
-    if parameters.expansion is None:
-        raise StageError("features: give a number of features or an expansion")
-    return round(parameters.expansion * width)
-
-
-def _finite(tensor: Tensor) -> bool:
-    return bool(torch.isfinite(tensor).all())
+        for number, member in enumerate(self.members):
+            own = self._directories.in_checkpoint(directory, number)
+            own.mkdir(exist_ok=True)
+            member.save(own)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from services.sae.relu import Pass
+from services.sae.variants.base import Pass
 from services.sae.weights import Weights
 
 GHOST_NORM = 0.5  # length of the ghosts' output as a share of the residual's
@@ -78,9 +78,8 @@ def resample(
     weights.encoder_FD[dead_X] = direction_XD * (RESAMPLED_ENCODER * norm)
     weights.encoder_bias_F[dead_X] = 0
     for moment in moments:
-        moment.decoder_FD[dead_X] = 0
-        moment.encoder_FD[dead_X] = 0
-        moment.encoder_bias_F[dead_X] = 0
+        for tensor in moment.per_feature():
+            tensor[dead_X] = 0
 
 
 def _draw(loss_N: npt.NDArray[np.float64], count: int, seed: list[int]) -> Tensor:

@@ -12,6 +12,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
@@ -36,17 +37,25 @@ class Active:
 
 def find_active(f_NF: Tensor, mask_NF: Tensor) -> Active:
     """The entries of f_NF where the mask is set; both tensors contiguous on the CPU."""
-    n, features = f_NF.shape
     # numpy's flatnonzero finds them twice as fast as torch.nonzero.
-    flat_K = np.flatnonzero(mask_NF.numpy())
+    return active_at(f_NF, np.flatnonzero(mask_NF.numpy()))
+
+
+def active_at(f_NF: Tensor, flat_K: npt.NDArray[np.int64]) -> Active:
+    """The entries of f_NF (contiguous, on the CPU) at these ascending places of its flat view."""
+    n, features = f_NF.shape
     first_N1 = np.searchsorted(flat_K, np.arange(n + 1) * features)
-    entry_K = np.arange(len(flat_K))
-    by_token = csr_matrix((entry_K, flat_K % features, first_N1), shape=(n, features))
+    feature_K = flat_K - np.repeat(np.arange(n) * features, np.diff(first_N1))
+    entry_K = np.arange(len(flat_K), dtype=np.int32)
+    shape = (n, features)
+    by_token = csr_matrix(
+        (entry_K, feature_K.astype(np.int32), first_N1.astype(np.int32)), shape=shape
+    )
     by_feature = by_token.tocsc()  # a counting sort, stable: tokens ascend within a feature
     return Active(
         value_K=f_NF.view(-1)[torch.from_numpy(flat_K)],
-        feature_K=_index(by_token.indices),
-        first_N1=_index(by_token.indptr),
+        feature_K=torch.from_numpy(feature_K),
+        first_N1=torch.from_numpy(first_N1),
         token_by_feature_K=_index(by_feature.indices),
         by_feature_K=_index(by_feature.data),
         first_F1=_index(by_feature.indptr),
@@ -57,14 +66,14 @@ def _index(values: np.ndarray[tuple[int, ...], np.dtype[np.integer]]) -> Tensor:
     return torch.from_numpy(values.astype(np.int64))
 
 
-def decode(active: Active, w_FD: Tensor) -> Tensor:
-    """f_NF @ w_FD."""
+def decode(active: Active, w_FD: Tensor, value_K: Tensor | None = None) -> Tensor:
+    """f_NF @ w_FD, or v_NF @ w_FD where v_NF has `value_K` at the active entries."""
     return embedding_bag(
         active.feature_K,
         w_FD,
         active.first_N1,
         mode="sum",
-        per_sample_weights=active.value_K,
+        per_sample_weights=active.value_K if value_K is None else value_K,
         include_last_offset=True,
     )
 

@@ -5,18 +5,25 @@ N: vectors of a batch, D: width at the hook point, F: features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from services.sae.relu import Pass, Relu
+from services.sae.auxiliary import add_auxiliary
 from services.sae.revive import add_ghost_gradients, resample, resample_now
-from services.sae.weights import Weights
+from services.sae.start import start_weights
+from services.sae.steer import Tuned
+from services.sae.variants import WITH_K, make_variant
+from services.sae.variants.base import Buffers, Pass
+from services.sae.weights import Coder, Weights
 from shared.parameters import DictionaryParameters
 
 ADAM_EPSILON = 1e-8
+
+
+START_K = 4  # times k, where k falls over the sparsity warm-up
 
 
 @dataclass
@@ -27,6 +34,7 @@ class State:
     first_moment: Weights
     second_moment: Weights
     silent_F: Tensor  # int64: steps since the feature was last active
+    tuned: Tuned
     step: int = 0
 
     @classmethod
@@ -35,7 +43,7 @@ class State:
         silent_F = torch.zeros(
             len(weights.encoder_bias_F), dtype=torch.int64, device=weights.encoder_bias_F.device
         )
-        return cls(weights, weights.zeros(), weights.zeros(), silent_F)
+        return cls(weights, weights.zeros(), weights.zeros(), silent_F, Tuned())
 
 
 @dataclass(frozen=True)
@@ -45,68 +53,138 @@ class Figures:
     step: int
     loss: float
     squared_error: float
-    l1: float
+    coefficient: float | None
     l0: float
     explained_variance: float | None
     dead_share: float
     learning_rate: float
 
 
-def l1_at(step: int, parameters: DictionaryParameters) -> float:
-    """The l1 coefficient of a step (from 0): a linear warm-up from zero, then constant."""
-    if step >= parameters.l1_warmup_steps:
-        return parameters.l1
-    return parameters.l1 * step / parameters.l1_warmup_steps
+def start_state(
+    parameters: DictionaryParameters, features: int, x_ND: Tensor, generator: torch.Generator
+) -> State:
+    """A state with random weights, given the first vectors at their common scale."""
+    weights = start_weights(features, x_ND, generator, parameters.l0 or 0.0)
+    return State.start(make_variant(parameters).complete(weights))
+
+
+def warm_up(step: int, steps: int) -> float:
+    """The share, from 0 to 1, that a linear warm-up has reached at a step (from 0)."""
+    return step / steps if step < steps else 1.0
+
+
+def k_at(step: int, parameters: DictionaryParameters) -> float:
+    """k of a step (from 0): linearly from START_K times k to k over the sparsity warm-up."""
+    assert parameters.k is not None
+    left = 1 - warm_up(step, parameters.sparsity_warmup_steps)
+    return parameters.k * (1 + (START_K - 1) * left)
 
 
 def learning_rate_at(step: int, steps: int, parameters: DictionaryParameters) -> float:
-    """The learning rate of a step (from 0): constant, then linear to zero over the last share."""
+    """The learning rate of a step (from 0): up, constant, linear to zero over the last share."""
     decay = parameters.learning_rate_decay * steps
-    left = steps - step
-    return parameters.learning_rate * (min(1.0, left / decay) if decay > 0 else 1.0)
+    left = min(1.0, (steps - step) / decay) if decay > 0 else 1.0
+    return parameters.learning_rate * left * warm_up(step + 1, parameters.warmup_steps + 1)
 
 
 class Trainer:
     """Takes steps; `state` may be saved and put back between any two of them."""
 
-    def __init__(self, state: State, parameters: DictionaryParameters, steps: int) -> None:
+    def __init__(
+        self,
+        state: State,
+        parameters: DictionaryParameters,
+        steps: int,
+        buffers: Buffers | None = None,
+    ) -> None:
         self.state = state
         self._parameters = parameters
         self._steps = steps
-        vectors = parameters.batch * parameters.context
-        self._relu = Relu(state.weights, vectors)
+        self.variant = make_variant(parameters, buffers)
+        if state.tuned.base == 0:
+            state.tuned.base = self._start_coefficient()
 
     def step(self, x_ND: Tensor) -> Pass:
         """One step on scaled activations: backward, project, optimise, renormalise, count."""
         state, parameters = self.state, self._parameters
-        batch = self._relu.run(x_ND, l1_at(state.step, parameters))
-        if parameters.revive == "ghost":
-            add_ghost_gradients(batch, state.weights, self.dead())
-        project_out_parallel(batch.gradients.decoder_FD, state.weights.decoder_FD)
+        weights = state.weights
+        batch = self._revive(self.variant.run(weights, x_ND, self.sparsity()))
+        if self.variant.unit_norm:
+            project_out_parallel(batch.gradients.decoder_FD, weights.decoder_FD)
         self._optimise(batch.gradients)
-        renormalise(state.weights.decoder_FD)
+        if self.variant.unit_norm:
+            renormalise(weights.decoder_FD)
         state.silent_F.add_(1).masked_fill_(batch.fired_F, 0)
+        self._tune(batch, len(x_ND))
         state.step += 1
         window = parameters.dead_after_steps
         if parameters.revive == "resample" and resample_now(state.step, self._steps, window):
             self._resample(batch)
         return batch
 
+    def _revive(self, batch: Pass) -> Pass:
+        """Gradients for dead features, where they have a way of their own."""
+        parameters, weights = self._parameters, self.state.weights
+        if parameters.revive == "ghost":
+            add_ghost_gradients(batch, weights, self.dead())
+        if parameters.revive != "aux":
+            return batch
+        loss = add_auxiliary(batch, weights, self.dead(), parameters.aux_coefficient)
+        return replace(batch, other=batch.other + loss)
+
+    def sparsity(self) -> float:
+        """The coefficient of the penalty, or k, for the next step."""
+        parameters, step = self._parameters, self.state.step
+        if parameters.variant in WITH_K:
+            return k_at(step, parameters)
+        return self.coefficient() * warm_up(step, parameters.sparsity_warmup_steps)
+
+    def coefficient(self) -> float:
+        """The coefficient of the penalty, without its warm-up."""
+        if self._parameters.l0 is not None:
+            return self.state.tuned.coefficient(self._parameters.l0)
+        assert self._parameters.l1 is not None
+        return self._parameters.l1
+
+    def _start_coefficient(self) -> float:
+        """Where steering starts: with half of a feature's value taken away, or its worth in L0."""
+        if self._parameters.l0 is not None and self._parameters.variant == "jumprelu":
+            return 0.1 / self._parameters.l0
+        return 1 / self.state.weights.encoder_FD.shape[1]
+
+    def _tune(self, batch: Pass, vectors: int) -> None:
+        parameters, state = self._parameters, self.state
+        if state.step < parameters.sparsity_warmup_steps:
+            return
+        if parameters.l0 is not None:
+            l0 = float(batch.active) / vectors
+            state.tuned.steer(l0, parameters.l0, state.step, self._steps)
+        if batch.smallest is not None:
+            state.tuned.follow(float(batch.smallest))
+
+    def export(self) -> Coder:
+        """The dictionary as it is now, on scaled activations."""
+        coder = self.variant.export(self.state.weights)
+        if not self.variant.threshold_from_batches:
+            return coder
+        threshold_F = torch.full_like(coder.weights.encoder_bias_F, self.state.tuned.threshold)
+        return replace(coder, threshold_F=threshold_F)
+
     def dead(self) -> Tensor:
         """Mask [F] of the features that were silent for more steps than the window."""
         return self.state.silent_F > self._parameters.dead_after_steps
 
-    def figures(self, batch: Pass, x_ND: Tensor) -> Figures:
-        """The figures of the step that has just been taken."""
+    def figures(self, batch: Pass, x_ND: Tensor, sparsity: float) -> Figures:
+        """The figures of the step that has just been taken at that sparsity."""
         step = self.state.step - 1
-        l1 = l1_at(step, self._parameters)
+        coefficient = None if self._parameters.variant in WITH_K else sparsity
         variance = float((x_ND - x_ND.mean(0)).square().mean())
         squared_error = float(batch.squared_error)
         return Figures(
             step=step + 1,
-            loss=float(batch.loss(l1)),
+            loss=float(batch.loss(coefficient or 0.0)),
             squared_error=squared_error,
-            l1=l1,
+            coefficient=coefficient,
             l0=float(batch.active) / len(x_ND),
             explained_variance=1 - squared_error / variance if variance > 0 else None,
             dead_share=float(self.dead().double().mean()),

@@ -7,6 +7,7 @@ STAGES = {
     "initialise": "services.trainer.initialise:run",
     "import": "services.trainer.imports:run",
     "train": "services.trainer.train:run",
+    "checkpoint": "services.trainer.checkpoint:run",
     "evaluate": "services.trainer.evaluate:run",
 }
 PRELOAD = (

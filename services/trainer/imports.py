@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (torch's own name for it)
-from huggingface_hub import errors, snapshot_download
 from tokenizers import Tokenizer
 
-from services.trainer.unpack import unpack
+from shared.download import download
 from shared.lm.load import load_model
 from shared.lm.loss import output_weight
 from shared.lm.save import describe, save_model
 from shared.parameters import ImportParameters
 from shared.stage import Stage, StageError
+from shared.unpack import unpack
 
 HUB_FILES = (
     "config.json",
@@ -37,7 +37,7 @@ def run(stage: Stage) -> None:
     if parameters.upload is not None:
         unpack(stage.uploads[parameters.upload], parameters.format or "zip", source)
     else:
-        _download(parameters, source)
+        download(parameters.hub, parameters.revision, source, HUB_FILES, "model")
     if not any(source.glob("*.safetensors")):
         raise StageError("the imported model has no *.safetensors: pickled weights are never read")
     tokenizer = stage.input("tokenizer").path
@@ -50,25 +50,6 @@ def run(stage: Stage) -> None:
     _check_embeddings(model, tokenizer)
     save_model(model, tokenizer, stage.output)
     stage.results.update(describe(model))
-
-
-def _download(parameters: ImportParameters, target: Path) -> None:
-    if parameters.hub is None or parameters.revision is None:
-        raise StageError("the model to import is named neither by hub and revision nor by upload")
-    name = f"{parameters.hub} at {parameters.revision}"
-    try:
-        snapshot_download(
-            parameters.hub,
-            revision=parameters.revision,
-            local_dir=target,
-            allow_patterns=list(HUB_FILES),
-        )
-    except (
-        errors.RepositoryNotFoundError,
-        errors.RevisionNotFoundError,
-        errors.HFValidationError,
-    ) as error:
-        raise StageError(f"the hub has no model {name} that can be read: {error}") from error
 
 
 def check_vocabulary(model: Path, tokenizer: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from services.trainer.kept import check_steps, kept_name, link_kept
 from services.trainer.optimiser import (
     clip_gradients,
     learning_rate,
@@ -30,15 +31,17 @@ CURVE_ROWS = 500  # rows of curve.jsonl at most; each is the mean of the steps s
 
 
 def run(stage: Stage) -> None:
-    """Write the trained model and curve.jsonl; results parameters, steps, tokens, loss, precision.
+    """Write the trained model, those of `checkpoints` and curve.jsonl (see TrainParameters).
 
-    `loss` is the mean training loss of the last row of the curve.
+    Results: parameters, steps, tokens, loss, precision. `loss` is the mean training loss of the
+    last row of the curve.
     """
     parameters = TrainParameters.model_validate(stage.parameters)
     stream = TrainingStream(
         [tokens.path for tokens in stage.group("tokens")], parameters.block, parameters.seed
     )
     steps = count_steps(parameters, stream.contexts)
+    check_steps(parameters.checkpoints, steps)
     keep_memory()
     source = stage.input("model").path
     model = load_model(source)
@@ -98,16 +101,26 @@ class Loop:
         torch.manual_seed(self.parameters.seed)
         if self.stage.resume is not None:
             self.state = load_state(self.stage.resume, self.model, self.optimiser)
+            link_kept(self.stage.resume, self.stage.output)
         self._started = (self.state.step, time.monotonic())
         self.model.train()
         while self.state.step < self.steps:
             self._step()
+            if self.state.step in self.parameters.checkpoints:
+                self._keep()
             if self.stage.checkpoint_due():
                 self.stage.save_checkpoint(self.state.step, self._save)
                 self.stage.leave_if_asked()
 
     def _save(self, directory: Path) -> None:
         save_state(directory, self.model, self.optimiser, self.state)
+        link_kept(self.stage.output, directory)
+
+    def _keep(self) -> None:
+        """Write the model as it is now beside the one that is to come."""
+        directory = self.stage.output / kept_name(self.state.step)
+        directory.mkdir(exist_ok=True)
+        save_model(self.model, self.stage.input("model").path, directory)
 
     def _step(self) -> None:
         step, batch = self.state.step, self.parameters.batch

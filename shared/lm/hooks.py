@@ -7,41 +7,69 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from shared.lm.device import autocast
+from shared.lm.families import block, family, part, projection_weight
+
+HOOKS = ("mlp_post", "mlp_out", "attn_out", "resid_pre", "resid_post")
 
 
 class _Reached(Exception):
     """Thrown at the hook point: nothing behind it is wanted."""
 
 
-def hook_module(model: nn.Module, hook: str, layer: int) -> nn.Linear:
-    """The module whose input is the hook point; `mlp_post` is the input of `mlp.down_proj`.
+@dataclass(frozen=True)
+class Point:
+    """A hook point of one model: the first input (`reads`) or output of a module, `width` wide."""
 
-    Raises ValueError for an unknown hook, a layer out of range, or a model whose layers are not
-    built like Llama's and Mistral's.
+    module: nn.Module
+    reads: bool
+    width: int
+
+    def register(self, function: Callable[[Tensor], Tensor]) -> RemovableHandle:
+        """Put function(x_BTD) in the place of x_BTD in every pass until the handle is removed."""
+        if self.reads:
+            return self.module.register_forward_pre_hook(
+                lambda _, inputs: (function(inputs[0]), *inputs[1:])
+            )
+
+        def after(_: nn.Module, __: Any, output: Any) -> Any:
+            if isinstance(output, tuple):
+                return (function(output[0]), *output[1:])
+            return function(output)
+
+        return self.module.register_forward_hook(after)
+
+
+def point(model: nn.Module, hook: str, layer: int) -> Point:
+    """The hook point `hook` of a layer.
+
+    mlp_post: what the MLP's last linear map reads. mlp_out, attn_out: what the MLP and the
+    attention add to the residual stream. resid_pre, resid_post: the residual stream before and
+    after the block.
+    Raises ValueError for an unknown hook, a layer out of range, or a model of no known family.
     """
-    if hook != "mlp_post":
-        raise ValueError(f"hook point {hook!r} is not known: there is only mlp_post")
-    layers = getattr(getattr(model, "base_model", model), "layers", None)
-    if layers is None:
-        raise ValueError(f"{type(model).__name__} has no `layers`: mlp_post cannot be found in it")
-    if not 0 <= layer < len(layers):
-        raise ValueError(f"layer {layer} is out of range: the model has {len(layers)} layers")
-    module = getattr(getattr(layers[layer], "mlp", None), "down_proj", None)
-    if not isinstance(module, nn.Linear):
-        name = type(model).__name__
-        raise ValueError(f"{name} has no `mlp.down_proj` in its layers: mlp_post is its input")
-    return module
+    if hook not in HOOKS:
+        raise ValueError(f"hook point {hook!r} is not known: there are {', '.join(HOOKS)}")
+    paths, inside = family(model), block(model, layer)
+    projection: nn.Module = part(inside, paths.projection)
+    inner, residual = projection_weight(projection).shape
+    if hook == "mlp_post":
+        return Point(projection, True, inner)
+    if hook in ("resid_pre", "resid_post"):
+        return Point(inside, hook == "resid_pre", residual)
+    return Point(part(inside, getattr(paths, hook)), False, residual)
 
 
 def width(model: nn.Module, hook: str = "mlp_post", layer: int = 0) -> int:
     """D, the number of values per token at the hook point."""
-    return hook_module(model, hook, layer).in_features
+    return point(model, hook, layer).width
 
 
 @torch.no_grad()
@@ -56,16 +84,16 @@ def activations(
 
     The forward pass ends at the hook point: no later layer and no logits are computed.
     """
-    module = hook_module(model, hook, layer)
+    place = point(model, hook, layer)
     caught: list[Tensor] = []
 
-    def catch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        caught.append(inputs[0])
+    def catch(x_BTD: Tensor) -> Tensor:
+        caught.append(x_BTD)
         raise _Reached
 
-    handle = module.register_forward_pre_hook(catch)
+    handle = place.register(catch)
     try:
-        with autocast(precision, model.device, width(model, hook, layer)):
+        with autocast(precision, model.device, place.width):
             model.base_model(input_ids=tokens_BT.to(model.device), use_cache=False)
     except _Reached:
         pass
@@ -82,12 +110,7 @@ def replace(
 
     `function` gets and returns the dtype the pass runs in; the identity changes no bit.
     """
-    module = hook_module(model, hook, layer)
-
-    def swap(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (function(inputs[0]), *inputs[1:])
-
-    handle = module.register_forward_pre_hook(swap)
+    handle = point(model, hook, layer).register(function)
     try:
         yield
     finally:

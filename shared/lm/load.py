@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
 from shared.lm.attention import use_cpu_attention
@@ -28,7 +28,6 @@ def load_model(path: Path, device: torch.device | None = None) -> Any:
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
-            attn_implementation="sdpa",
             output_loading_info=True,
         )
     except (OSError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
@@ -39,3 +38,16 @@ def load_model(path: Path, device: torch.device | None = None) -> Any:
     model = model.to(device if device is not None else default_device()).eval()
     use_cpu_attention(model)
     return model
+
+
+def load_skeleton(path: Path) -> Any:
+    """The model of the directory without its weights (on torch's device "meta"): shapes only.
+
+    Raises ValueError when the directory describes no causal language model.
+    """
+    try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except (OSError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"no causal language model can be read: {error}") from error

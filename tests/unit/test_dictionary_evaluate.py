@@ -17,11 +17,12 @@ from transformers import MistralForCausalLM
 from services.sae.evaluate import Mean, Quality, density_histogram, loss_recovered, run
 from services.sae.weights import fold_scale
 from shared.lm.dictionary import Dictionary
-from shared.lm.hooks import activations
+from shared.lm.hooks import HOOKS, activations, width
 from shared.lm.load import load_model
 from shared.stage import Leave, StageError
 from shared.stream import held_out
 from tests.dictionary_support import CONTEXT, WIDTH, packed_tokens, random_weights, tiny_model
+from tests.lm_support import shaped_directory
 from tests.support import make_stage, run_stage
 
 PARAMETERS = {"layer": 1, "tokens": 20 * CONTEXT, "context": CONTEXT}
@@ -226,3 +227,27 @@ def test_the_stage_leaves_when_it_is_asked_to(model_and_tokens: Inputs, tmp_path
     stage._stop.set()
     with pytest.raises(Leave):
         run(stage)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("shape", ["llama", "gpt2", "gpt-neox"])
+def test_every_hook_of_every_shape_can_be_evaluated(shape: str, hook: str, tmp_path: Path) -> None:
+    inputs: Inputs = {
+        "model": (shaped_directory(tmp_path, shape), {}),
+        "tokens/0": (packed_tokens(tmp_path / "a", seed=1), {}),
+    }
+    model = load_model(inputs["model"][0])
+    wide = width(model, hook, 1)
+    dictionary = fold_scale(random_weights(64, wide, bias=-0.3), 1.0, hook, 1)
+    stream = held_out([inputs["tokens/0"][0]], 20 * CONTEXT, CONTEXT)
+    tokens_CT = torch.from_numpy(stream.tokens_CT.astype(np.int64))
+    x_ND = activations(model, tokens_CT, hook, 1).reshape(-1, wide).double()
+    (tmp_path / "saved").mkdir()
+    dictionary.save(tmp_path / "saved")
+    inputs["dictionary"] = (tmp_path / "saved", {})
+    _, results = run_stage(run, {**PARAMETERS, "hook": hook}, inputs, tmp_path / "stage")
+    x_hat = dictionary.decode(dictionary.encode(x_ND.float())).double()
+    explained = 1 - (x_ND - x_hat).square().sum() / (x_ND - x_ND.mean(0)).square().sum()
+    assert results["explained_variance"] == pytest.approx(float(explained), rel=1e-5)
+    assert results["loss"] == pytest.approx(transformers_loss(model, tokens_CT), rel=1e-5)
+    assert len({results["loss"], results["loss_zero"], results["loss_reconstructed"]}) == 3

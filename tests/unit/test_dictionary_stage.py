@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from services.sae import harvest, source
-from services.sae.dictionary import count_features, initial_seed, run
+from services.sae import dictionary_set, harvest, source
+from services.sae.dictionary import run
+from services.sae.member import count_features, initial_seed
 from services.sae.source import ModelSource
 from services.sae.start import activation_scale
 from services.sae.train import Trainer
@@ -95,21 +96,21 @@ def test_the_same_key_gives_the_same_bytes(inputs: Inputs, tmp_path: Path) -> No
 
 
 def test_the_curve_holds_steps_and_figures_and_no_times(inputs: Inputs, tmp_path: Path) -> None:
-    output, _ = run_stage(run, parameters(l1_warmup_steps=10), inputs, tmp_path)
+    output, _ = run_stage(run, parameters(sparsity_warmup_steps=10), inputs, tmp_path)
     lines = [json.loads(line) for line in (output / "curve.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 41))
     assert set(lines[0]) == {
         "step",
         "loss",
         "squared_error",
-        "l1",
+        "coefficient",
         "l0",
         "explained_variance",
         "dead_share",
         "learning_rate",
     }
-    assert lines[0]["l1"] == 0
-    assert lines[-1]["l1"] == 0.01
+    assert lines[0]["coefficient"] == 0
+    assert lines[-1]["coefficient"] == 0.01
     for line in lines:
         assert 0 <= line["l0"] <= 64
         assert line["loss"] >= line["squared_error"]
@@ -126,17 +127,31 @@ def test_progress_carries_the_figures_a_user_watches(inputs: Inputs, tmp_path: P
     assert names <= set(last)
 
 
-@pytest.mark.parametrize("revive", ["ghost", "resample", "none"])
+VARIANTS: dict[str, dict[str, Any]] = {
+    "ghost": {"revive": "ghost", "l1": 0.2},
+    "resample": {"revive": "resample", "l1": 0.2},
+    "none": {"revive": "none", "l1": 0.2},
+    "steered": {"l0": 3.0},
+    "penalised": {"l0": 3.0, "decoder_norm": "penalised"},
+    "topk": {"variant": "topk", "k": 2, "sparsity_warmup_steps": 10},
+    "batchtopk": {"variant": "batchtopk", "k": 2},
+    "matryoshka": {"variant": "matryoshka", "k": 2},
+    "gated": {"variant": "gated", "l0": 3.0},
+    "jumprelu": {"variant": "jumprelu", "l0": 3.0},
+}
+
+
+@pytest.mark.parametrize("case", VARIANTS)
 @pytest.mark.parametrize("leave_after", [5, 23])
 def test_a_resumed_run_ends_with_the_same_bytes(
     inputs: Inputs,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    revive: str,
+    case: str,
     leave_after: int,
 ) -> None:
     """Step 5 lies within the first round of activations, step 23 within the second."""
-    settings = parameters(revive=revive, dead_after_steps=4, learning_rate=0.02, l1=0.2)
+    settings = parameters(dead_after_steps=4, learning_rate=0.02, **VARIANTS[case])
     whole, _ = run_stage(run, settings, inputs, tmp_path / "whole")
     stage = make_stage(settings, inputs, tmp_path / "left")
     taken: list[int] = []
@@ -156,7 +171,7 @@ def test_a_resumed_run_ends_with_the_same_bytes(
     resumed, _ = run_stage(run, settings, inputs, tmp_path / "resumed", resume=resume)
     assert taken == list(range(1, 41))
     assert contents(resumed) == contents(whole)
-    if revive == "ghost":  # the case is worth nothing unless features die
+    if case == "ghost":  # the case is worth nothing unless features die
         last = json.loads((whole / "curve.jsonl").read_text().splitlines()[-1])
         assert last["dead_share"] > 0
 
@@ -274,3 +289,142 @@ def test_a_dictionary_that_cannot_be_trained_says_which_parameter_is_wrong(
 ) -> None:
     with pytest.raises(StageError, match=sentence):
         run_stage(run, parameters(**changes), inputs, tmp_path)
+
+
+@pytest.mark.parametrize("case", VARIANTS)
+def test_every_variant_is_exported_with_unit_directions_and_read_back(
+    inputs: Inputs, tmp_path: Path, case: str
+) -> None:
+    output, results = run_stage(run, parameters(**VARIANTS[case]), inputs, tmp_path)
+    dictionary = load_dictionary(output)
+    norms_F = torch.linalg.vector_norm(dictionary.decoder_FD, dim=1)
+    torch.testing.assert_close(norms_F, torch.ones(64), atol=1e-5, rtol=0)
+    variant = VARIANTS[case].get("variant", "relu")
+    assert dictionary.k == (2 if variant == "topk" else None)
+    thresholds = variant in ("batchtopk", "matryoshka", "gated", "jumprelu")
+    assert (dictionary.threshold_F is not None) == thresholds
+    if "k" in VARIANTS[case]:
+        assert results["coefficient"] is None
+    else:
+        assert results["coefficient"] > 0
+
+
+def test_parameters_that_do_not_fit_fail_for_good(inputs: Inputs, tmp_path: Path) -> None:
+    settings = {**parameters(), "k": 3}
+    with pytest.raises(StageError, match="l1: relu takes either l1 or l0, and no k"):
+        run_stage(run, settings, inputs, tmp_path)
+
+
+@pytest.mark.parametrize("case", VARIANTS)
+def test_a_child_starts_from_the_weights_of_its_parents_dictionary(
+    inputs: Inputs, tmp_path: Path, case: str
+) -> None:
+    """After one step that moves nothing, it answers to raw activations as the parent's does."""
+    parent, _ = run_stage(run, parameters(**VARIANTS[case]), inputs, tmp_path / "parent")
+    child = tiny_model(tmp_path / "model", seed=1)  # another scale
+    settings = parameters(
+        **{**VARIANTS[case], "sparsity_warmup_steps": 0},
+        tokens=8 * CONTEXT, learning_rate=1e-12, init="parent",
+    )  # fmt: skip
+    given = {**inputs, "model": (child, {}), "start": (parent, {})}
+    output, _ = run_stage(run, settings, given, tmp_path / "child")
+    theirs, ours = load_dictionary(parent), load_dictionary(output)
+    x_ND = torch.randn(200, WIDTH, generator=torch.Generator().manual_seed(4))
+    pre_NF = (x_ND - theirs.decoder_bias_D) @ theirs.encoder_DF + theirs.encoder_bias_F
+    got_NF = (x_ND - ours.decoder_bias_D) @ ours.encoder_DF + ours.encoder_bias_F
+    torch.testing.assert_close(got_NF, pre_NF, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(ours.decoder_FD, theirs.decoder_FD)
+    if case in ("gated", "jumprelu"):  # the others have none, or one that follows the batches
+        assert theirs.threshold_F is not None
+        torch.testing.assert_close(ours.threshold_F, theirs.threshold_F, atol=1e-5, rtol=1e-4)
+
+
+def test_a_start_of_other_sizes_or_none_is_refused(inputs: Inputs, tmp_path: Path) -> None:
+    parent, _ = run_stage(run, parameters(features=32), inputs, tmp_path / "parent")
+    with pytest.raises(StageError, match="start: the dictionary has 32 features at width 48"):
+        run_stage(
+            run, parameters(init="parent"), {**inputs, "start": (parent, {})}, tmp_path / "child"
+        )
+    with pytest.raises(StageError, match="needs the dictionary to start from"):
+        run_stage(run, parameters(init="parent"), inputs, tmp_path / "none")
+
+
+MEMBERS = [
+    {},
+    {"features": 32, "variant": "batchtopk", "k": 3},
+    {"l0": 4.0, "learning_rate": 0.01},
+]
+
+
+def test_a_set_reads_the_activations_once_and_trains_what_each_would_be_alone(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = [
+        run_stage(run, parameters(**changes), inputs, tmp_path / str(number))
+        for number, changes in enumerate(MEMBERS)
+    ]
+    read: list[int] = []
+    original = ModelSource.read
+
+    def watched(self: ModelSource, first: int, count: int) -> Tensor:
+        read.append(first)
+        return original(self, first, count)
+
+    monkeypatch.setattr(ModelSource, "read", watched)
+    settings = {"members": [parameters(**changes) for changes in MEMBERS]}
+    output, results = run_stage(dictionary_set.run, settings, inputs, tmp_path / "set")
+    assert read == [0, 16, 32]
+    for number, (directory, own) in enumerate(alone):
+        assert contents(output / str(number)) == contents(directory)
+        time = "seconds_per_million"
+        assert {**results["members"][number], time: 0} == {**own, time: 0}
+    member, member_results = run_stage(
+        dictionary_set.run_member, {"member": 1}, {"set": (output, results)}, tmp_path / "member"
+    )
+    assert contents(member) == contents(alone[1][0])
+    assert member_results == results["members"][1]
+
+
+def test_a_resumed_set_ends_with_the_same_bytes(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"members": [parameters(**changes) for changes in MEMBERS]}
+    whole, _ = run_stage(dictionary_set.run, settings, inputs, tmp_path / "whole")
+    stage = make_stage(settings, inputs, tmp_path / "left")
+    original = Trainer.step
+
+    def step(self: Trainer, x_ND: Tensor) -> Any:
+        if self.state.step == 19:
+            stage._stop.set()
+        return original(self, x_ND)
+
+    monkeypatch.setattr(Trainer, "step", step)
+    with pytest.raises(Leave):
+        dictionary_set.run(stage)
+    monkeypatch.setattr(Trainer, "step", original)
+    resume = stage.checkpoints / "20"
+    resumed, _ = run_stage(
+        dictionary_set.run, settings, inputs, tmp_path / "resumed", resume=resume
+    )
+    for number in range(len(MEMBERS)):
+        assert contents(resumed / str(number)) == contents(whole / str(number))
+
+
+def test_members_that_would_read_other_activations_are_refused(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    settings = {"members": [parameters(), parameters(layer=0)]}
+    with pytest.raises(StageError, match="members: layer must be the same for all, it is 1 for"):
+        run_stage(dictionary_set.run, settings, inputs, tmp_path / "a")
+    with pytest.raises(StageError, match="members: a set needs at least one dictionary"):
+        run_stage(dictionary_set.run, {"members": []}, inputs, tmp_path / "b")
+
+
+def test_a_member_that_a_set_does_not_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="member: the set has 2 dictionaries, not a number 2"):
+        run_stage(
+            dictionary_set.run_member,
+            {"member": 2},
+            {"set": (tmp_path, {"members": [{}, {}]})},
+            tmp_path / "member",
+        )

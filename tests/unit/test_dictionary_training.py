@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from services.sae.relu import Relu
 from services.sae.revive import add_ghost_gradients, resample, resample_now
 from services.sae.start import (
     activation_scale,
@@ -22,12 +21,16 @@ from services.sae.start import (
 from services.sae.train import (
     State,
     Trainer,
-    l1_at,
+    k_at,
     learning_rate_at,
     project_out_parallel,
     renormalise,
+    start_state,
 )
-from services.sae.weights import Weights, fold_scale
+from services.sae.variants import WITH_K, check
+from services.sae.variants.base import Pass
+from services.sae.variants.relu import Relu
+from services.sae.weights import Weights, fold_scale, unfold_scale
 from tests.dictionary_support import ToyWorld, dictionary_parameters, random_weights
 
 N, D, F = 32, 12, 40
@@ -40,6 +43,10 @@ def batch(seed: int = 3, n: int = N) -> Tensor:
 def trainer(weights: Weights, steps: int = 100, **changes: object) -> Trainer:
     settings = {"features": F, "batch": N, "context": 1, "revive": "none"}
     return Trainer(State.start(weights), dictionary_parameters(**settings | changes), steps)
+
+
+def run_relu(weights: Weights, x_ND: Tensor) -> Pass:
+    return Relu(dictionary_parameters()).run(weights, x_ND, 0.01)
 
 
 def row_norms(w_FD: Tensor) -> Tensor:
@@ -71,7 +78,7 @@ def test_the_gradient_is_projected_before_the_optimiser_sees_it() -> None:
     """Adam's first moment after one step is 0.1 x the projected gradient at the old weights."""
     weights, x_ND = random_weights(F, D), batch()
     before = Weights(*(tensor.clone() for tensor in weights.tensors()))
-    gradient_FD = Relu(before, N).run(x_ND, 0.01).gradients.decoder_FD.clone()
+    gradient_FD = run_relu(before, x_ND).gradients.decoder_FD.clone()
     along_F = (gradient_FD * before.decoder_FD).sum(1, keepdim=True)
     training = trainer(weights)
     training.step(x_ND)
@@ -87,7 +94,7 @@ def test_weights_are_renormalised_after_the_optimiser_and_not_before() -> None:
     weights, x_ND = random_weights(F, D), batch()
     leaves = [torch.nn.Parameter(tensor.clone()) for tensor in weights.tensors()]
     optimiser = torch.optim.Adam(leaves, lr=0.01, betas=(0.9, 0.9999))
-    gradients = Relu(Weights(*(leaf.detach() for leaf in leaves)), N).run(x_ND, 0.01).gradients
+    gradients = run_relu(Weights(*(leaf.detach() for leaf in leaves)), x_ND).gradients
     project_out_parallel(gradients.decoder_FD, leaves[2].detach())
     for leaf, gradient in zip(leaves, gradients.tensors(), strict=True):
         leaf.grad = gradient
@@ -142,7 +149,7 @@ def test_ghost_gradients_equal_autograd_and_reach_only_dead_features() -> None:
     weights.encoder_bias_F[dead_X] = -6.0
     dead_F = torch.zeros(F, dtype=torch.bool)
     dead_F[dead_X] = True
-    got = Relu(weights, N).run(x_ND, 0.01)
+    got = run_relu(weights, x_ND)
     plain = Weights(*(tensor.clone() for tensor in got.gradients.tensors()))
     add_ghost_gradients(got, weights, dead_F)
     encoder_XD, bias_X, decoder_XD = ghost_reference(weights, x_ND, dead_X)
@@ -157,11 +164,64 @@ def test_ghost_gradients_equal_autograd_and_reach_only_dead_features() -> None:
 
 def test_a_feature_that_fires_in_the_batch_gets_no_ghost_gradient() -> None:
     weights, x_ND = random_weights(F, D, bias=5.0), batch()
-    got = Relu(weights, N).run(x_ND, 0.01)
+    got = run_relu(weights, x_ND)
     plain_FD = got.gradients.encoder_FD.clone()
     add_ghost_gradients(got, weights, torch.ones(F, dtype=torch.bool))
     assert got.fired_F.all()
     assert torch.equal(got.gradients.encoder_FD, plain_FD)
+
+
+@pytest.mark.parametrize("variant", WITH_K)
+def test_the_auxiliary_loss_brings_dead_features_back(variant: str) -> None:
+    """Half of the features have sunk below zero for every vector."""
+
+    def dead_share(how: str) -> float:
+        world = ToyWorld(seed=0)
+        parameters = dictionary_parameters(
+            variant=variant, k=4, revive=how, features=128, batch=256, context=1,
+            learning_rate=3e-3, dead_after_steps=20,
+        )  # fmt: skip
+        x_ND = world.draw(1024) * 5**0.5
+        state = start_state(parameters, 128, x_ND, torch.Generator().manual_seed(1))
+        state.weights.encoder_bias_F[::2] = -10.0
+        training = Trainer(state, parameters, 200)
+        for _ in range(200):
+            training.step(world.draw(256) * 5**0.5)
+        return float(training.dead().double().mean())
+
+    assert dead_share("none") >= 0.4
+    assert dead_share("aux") <= 0.05
+
+
+def test_steering_is_frozen_at_the_end_and_answers_before() -> None:
+    training = trainer(random_weights(F, D, bias=1.0), steps=20, l0=1.0, l1=None)
+    found = []
+    for seed in range(20):
+        training.step(batch(seed))
+        found.append(training.coefficient())
+    assert found[0] < found[5] < found[17]  # more fire than asked for, so it grows
+    assert found[17] == found[18] == found[19]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"variant": "topk", "l1": 0.1}, "k: topk takes k and neither l1 nor l0"),
+        ({"variant": "topk", "k": None}, "k: topk takes k and neither l1 nor l0"),
+        ({"l0": 3.0, "l1": 0.1}, "l1: relu takes either l1 or l0, and no k"),
+        ({"variant": "gated", "l1": None}, "l1: gated takes either l1 or l0, and no k"),
+        ({"variant": "topk", "k": 41}, "k: 41 must be at least 1 and at most 40 features"),
+        ({"l0": 40.0}, "l0: 40.0 must be above 0 and below 40 features"),
+        ({"revive": "aux"}, "revive: relu takes ghost or resample or none, not aux"),
+        ({"variant": "gated", "revive": "ghost"}, "revive: gated takes none, not ghost"),
+        ({"variant": "matryoshka", "prefixes": (3,)}, "prefixes: .3. must ascend"),
+    ],
+)
+def test_parameters_that_do_not_fit_their_variant_are_refused(
+    changes: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        check(dictionary_parameters(**changes), F)
 
 
 @pytest.mark.parametrize(("revive", "at_most"), [("ghost", 0.25), ("resample", 0.02)])
@@ -191,7 +251,7 @@ def test_resampled_features_start_at_badly_reconstructed_tokens() -> None:
     dead_F = torch.zeros(F, dtype=torch.bool)
     dead_F[6] = True
     before = Weights(*(tensor.clone() for tensor in weights.tensors()))
-    got = Relu(weights, N).run(x_ND, 0.01)
+    got = run_relu(weights, x_ND)
     resample(got, weights, moments, dead_F, [0])
     direction_D = x_ND[4] - weights.decoder_bias_D
     direction_D = direction_D / direction_D.norm()
@@ -208,7 +268,7 @@ def test_resampled_features_start_at_badly_reconstructed_tokens() -> None:
 
 def test_resampling_more_features_than_tokens_repeats_tokens_instead_of_failing() -> None:
     weights, x_ND = random_weights(F, D), batch(n=4)
-    got = Relu(weights, 4).run(x_ND, 0.01)
+    got = run_relu(weights, x_ND)
     resample(got, weights, [weights.zeros()], torch.ones(F, dtype=torch.bool), [0])
     torch.testing.assert_close(row_norms(weights.decoder_FD), torch.ones(F))
 
@@ -217,12 +277,26 @@ def test_resampling_happens_at_every_window_but_not_near_the_end() -> None:
     assert [step for step in range(1, 101) if resample_now(step, 100, 20)] == [20, 40, 60]
 
 
-def test_l1_warms_up_linearly_from_zero() -> None:
-    parameters = dictionary_parameters(l1=0.4, l1_warmup_steps=4)
-    assert [l1_at(step, parameters) for step in (0, 1, 2, 4, 99)] == pytest.approx(
-        [0.0, 0.1, 0.2, 0.4, 0.4]
-    )
-    assert l1_at(0, dictionary_parameters(l1=0.4, l1_warmup_steps=0)) == 0.4
+def test_the_penalty_warms_up_linearly_from_zero() -> None:
+    training = trainer(random_weights(F, D), l1=0.4, sparsity_warmup_steps=4)
+    found = []
+    for seed in range(6):
+        found.append(training.sparsity())
+        training.step(batch(seed))
+    assert found == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.4])
+    assert trainer(random_weights(F, D), l1=0.4).sparsity() == 0.4
+
+
+def test_k_falls_linearly_to_its_final_value() -> None:
+    parameters = dictionary_parameters(variant="topk", k=10, sparsity_warmup_steps=4)
+    assert [k_at(step, parameters) for step in (0, 2, 4, 99)] == [40, 25, 10, 10]
+    assert k_at(0, dictionary_parameters(variant="topk", k=10)) == 10
+
+
+def test_the_learning_rate_warms_up_and_its_first_step_moves_something() -> None:
+    parameters = dictionary_parameters(learning_rate=1.0, warmup_steps=4, learning_rate_decay=0.2)
+    rates = [learning_rate_at(step, 100, parameters) for step in (0, 1, 3, 4, 50, 90)]
+    assert rates == pytest.approx([0.2, 0.4, 0.8, 1.0, 1.0, 0.5])
 
 
 def test_the_learning_rate_falls_to_zero_over_the_last_share_of_the_steps() -> None:
@@ -256,6 +330,15 @@ def test_the_scale_is_folded_in_so_that_the_dictionary_takes_raw_activations() -
     torch.testing.assert_close(dictionary.encode(x_ND), f_NF / scale)
     torch.testing.assert_close(dictionary.decode(dictionary.encode(x_ND)), x_hat_ND)
     torch.testing.assert_close(row_norms(dictionary.decoder_FD), torch.ones(F))
+
+
+def test_unfolding_undoes_folding_threshold_included() -> None:
+    weights, threshold_F = random_weights(F, D), torch.rand(F, generator=torch.manual_seed(3))
+    dictionary = fold_scale(weights, 0.3, "mlp_post", 0, threshold_F=threshold_F)
+    coder = unfold_scale(dictionary, 0.3)
+    for ours, theirs in zip(coder.weights.tensors(), weights.tensors(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(coder.threshold_F, threshold_F)
 
 
 def test_the_geometric_median_has_no_nearer_neighbour_and_ignores_an_outlier() -> None:

@@ -23,12 +23,13 @@ from services.sae.source import Cut, ModelSource, Rounds, ShardSource
 from shared.artifacts import Descriptions
 from shared.checkpoints import Checkpoints
 from shared.child import no_space
-from shared.lm.hooks import activations
+from shared.lm.hooks import HOOKS, activations, width
 from shared.lm.load import load_model
 from shared.stage import Leave, StageError
 from shared.store import LocalStore
 from shared.stream import TrainingStream
 from tests.dictionary_support import CONTEXT, WIDTH, packed_tokens, tiny_model
+from tests.lm_support import shaped_directory
 from tests.support import make_stage, run_stage
 
 PARAMETERS = {
@@ -79,6 +80,23 @@ def test_shards_hold_the_activations_of_the_stream_in_its_order(
     expected_VD = activations(load_model(inputs["model"][0]), tokens_CT, "mlp_post", 1)
     torch.testing.assert_close(stored(output), expected_VD.reshape(-1, WIDTH), rtol=1e-4, atol=1e-5)
     assert torch.equal(stored(output, "position"), torch.arange(100 * CONTEXT))
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("shape", ["llama", "gpt2", "gpt-neox"])
+def test_every_hook_of_every_shape_can_be_stored(
+    shape: str, hook: str, inputs: dict[str, tuple[Path, dict[str, Any]]], tmp_path: Path
+) -> None:
+    directory = shaped_directory(tmp_path, shape)
+    parameters = PARAMETERS | {"hook": hook}
+    output, results = run_stage(
+        harvest.run, parameters, inputs | {"model": (directory, {})}, tmp_path / "run"
+    )
+    model = load_model(directory)
+    tokens_CT = torch.from_numpy(stream_of(inputs).batch(0, 100))
+    expected_VD = activations(model, tokens_CT, hook, 1).flatten(0, 1)
+    torch.testing.assert_close(stored(output), expected_VD, rtol=1e-4, atol=1e-4)
+    assert results["width"] == width(model, hook, 1) == stored(output).shape[1]
 
 
 def test_bfloat16_shards_are_the_rounded_float32_ones(

@@ -14,13 +14,24 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import errors
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM
 
-from services.trainer import imports
-from services.trainer.unpack import unpack
+from services.trainer import evaluate, imports, train
 from shared.stage import StageError
-from tests.lm_support import VOCABULARY, Artifact, model_artifact, tokenizer_artifact
+from shared.unpack import unpack
+from tests.lm_support import (
+    BLOCK,
+    SHAPES,
+    VOCABULARY,
+    Artifact,
+    model_artifact,
+    read_jsonl,
+    shaped_directory,
+    tokenizer_artifact,
+    tokens_artifact,
+)
 from tests.support import run_stage
 
 DIGEST = "d" * 64
@@ -117,7 +128,7 @@ def test_the_hub_is_asked_for_one_commit_and_for_no_pickle(
         for file in model.iterdir():
             (local_dir / file.name).write_bytes(file.read_bytes())
 
-    monkeypatch.setattr(imports, "snapshot_download", download)
+    monkeypatch.setattr("shared.download.snapshot_download", download)
     parameters = {"hub": "someone/model", "revision": "a" * 40}
     output, results = run_stage(imports.run, parameters, {"tokenizer": tokenizer}, tmp_path / "run")
     assert (asked["name"], asked["revision"]) == ("someone/model", "a" * 40)
@@ -132,7 +143,7 @@ def test_a_model_that_the_hub_does_not_have_is_named(
     def download(*_: Any, **__: Any) -> None:
         raise errors.HFValidationError("bad name")
 
-    monkeypatch.setattr(imports, "snapshot_download", download)
+    monkeypatch.setattr("shared.download.snapshot_download", download)
     with pytest.raises(StageError, match="no model some/where at main"):
         run_stage(
             imports.run, {"hub": "some/where", "revision": "main"}, {"tokenizer": tokenizer},
@@ -242,7 +253,7 @@ def test_a_json_bomb_is_refused_before_it_is_written(model: Path, tmp_path: Path
     assert archive.stat().st_size < 2**20
     target = tmp_path / "target"
     target.mkdir()
-    with pytest.raises(StageError, match=r"big\.json of the uploaded model has 68157440 bytes"):
+    with pytest.raises(StageError, match=r"uploaded model holds big\.json with 68157440 bytes"):
         unpack(archive, "zip", target)
     assert not any(target.iterdir())
 
@@ -267,12 +278,47 @@ def test_an_architecture_that_scales_its_logits_is_refused(model: Path) -> None:
         imports._check_output_layer(Scaled(plain))
 
 
-def test_another_architecture_is_imported_too(tokenizer: Artifact, tmp_path: Path) -> None:
-    config = GPT2Config(vocab_size=VOCABULARY, n_positions=32, n_embd=16, n_layer=1, n_head=2,
-                        bos_token_id=0, eos_token_id=0)  # fmt: skip
-    GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
-    files = files_of(tmp_path / "gpt2")
-    files["my-model/tokenizer.json"] = (tokenizer[0] / "tokenizer.json").read_bytes()
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_is_imported_whole_and_can_be_trained_on(
+    shape: str, tokenizer: Artifact, tmp_path: Path
+) -> None:
+    directory = shaped_directory(tmp_path / "source", shape)
+    archive = zipped(tmp_path / "upload", files_of(directory))
+    output, results = import_upload(archive, "zip", tokenizer, tmp_path / "run")
+    theirs = AutoModelForCausalLM.from_pretrained(directory).state_dict()
+    found = AutoModelForCausalLM.from_pretrained(output).state_dict()
+    assert found.keys() == theirs.keys()
+    assert all(torch.equal(found[name], theirs[name]) for name in theirs)
+    config = json.loads((directory / "config.json").read_text())
+    assert results["model_type"] == config["model_type"]
+    assert (results["hidden"], results["layers"], results["context"]) == (32, 2, 64)
+    own_output = {"lm_head.weight", "embed_out.weight"} & weight_names(directory)
+    assert results["tied_embeddings"] == (not own_output)
+
+    inputs = {"model": (output, results), "tokens/0": tokens_artifact(tmp_path / "tokens")}
+    parameters = {"epochs": 3, "max_steps": 20, "batch": 4, "block": BLOCK, "learning_rate": 1e-3,
+                  "schedule": "constant", "warmup_steps": 0, "weight_decay": 0.0, "seed": 1,
+                  "precision": "float32"}  # fmt: skip
+    trained, _ = run_stage(train.run, parameters, inputs, tmp_path / "train")
+    losses = [row["loss"] for row in read_jsonl(trained / "curve.jsonl")]
+    assert losses[-1] < losses[0]
+    assert weight_names(trained) == weight_names(output)
+    _, evaluation = run_stage(
+        evaluate.run, {}, {**inputs, "model": (trained, {})}, tmp_path / "evaluate"
+    )
+    assert evaluation["corpora"][0]["loss"] < losses[0]
+
+
+def weight_names(directory: Path) -> set[str]:
+    with safe_open(directory / "model.safetensors", "pt") as file:
+        return set(file.keys())
+
+
+def test_logits_that_are_capped_are_refused(tokenizer: Artifact, tmp_path: Path) -> None:
+    directory = shaped_directory(tmp_path / "source", "gemma2")
+    files = files_of(directory)
+    config = {**json.loads(files["my-model/config.json"]), "final_logit_softcapping": 1.0}
+    files["my-model/config.json"] = json.dumps(config).encode()
     archive = zipped(tmp_path / "upload", files)
-    _, results = import_upload(archive, "zip", tokenizer, tmp_path / "run")
-    assert (results["model_type"], results["hidden"], results["kv_heads"]) == ("gpt2", 16, None)
+    with pytest.raises(StageError, match="Gemma2ForCausalLM scales or caps its logits"):
+        import_upload(archive, "zip", tokenizer, tmp_path / "run")

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from shared.lm import attention, load
 from shared.lm.load import load_model
 from shared.lm.save import save_model
-from tests.lm_support import VOCABULARY, model_artifact
+from tests.lm_support import SHAPES, VOCABULARY, model_artifact, shaped_directory
 
 CPU = torch.device("cpu")
 
@@ -115,3 +115,23 @@ def test_a_saved_model_does_not_name_it(directory: Path, tmp_path: Path) -> None
 def test_other_processors_keep_sdpa(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "fast_float32", lambda: False)
     assert load.load_model(directory, CPU).config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_that_attends_by_sdpa_gets_the_same_numbers_and_gradients(
+    shape: str, tokens_BT: Tensor, tmp_path: Path
+) -> None:
+    directory = shaped_directory(tmp_path, shape)
+    ours = load_model(directory, CPU)
+    theirs = AutoModelForCausalLM.from_pretrained(directory)
+    if theirs.config._attn_implementation == "sdpa":
+        assert ours.config._attn_implementation == attention.NAME
+    else:  # some have no sdpa: they keep what they have
+        assert ours.config._attn_implementation == theirs.config._attn_implementation
+    with torch.no_grad():
+        torch.testing.assert_close(
+            ours(tokens_BT).logits, theirs(tokens_BT).logits, rtol=1e-4, atol=1e-4
+        )
+    expected = gradients(theirs, tokens_BT)
+    for name, found in gradients(ours, tokens_BT).items():
+        torch.testing.assert_close(found, expected[name], rtol=1e-3, atol=1e-5)

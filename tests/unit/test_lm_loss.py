@@ -14,7 +14,7 @@ from torch import Tensor
 from shared.lm import loss as lm_loss
 from shared.lm.load import load_model
 from shared.lm.loss import evaluate, linear_cross_entropy, next_token_loss
-from tests.lm_support import VOCABULARY, model_artifact
+from tests.lm_support import SHAPES, VOCABULARY, model_artifact, shaped_model
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +213,20 @@ def test_an_output_layer_with_a_bias_is_refused() -> None:
 
     with pytest.raises(ValueError, match="output layer of Odd"):
         lm_loss.output_weight(Odd())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_loss_and_its_gradients_are_those_of_transformers_for_every_shape(
+    shape: str, tokens_BT: Tensor
+) -> None:
+    model, same = shaped_model(shape), shaped_model(shape)
+    loss = next_token_loss(model, tokens_BT)
+    expected = same(input_ids=tokens_BT, labels=tokens_BT, use_cache=False).loss
+    torch.testing.assert_close(loss.detach(), expected.detach(), rtol=1e-5, atol=0)
+    loss.backward()
+    expected.backward()
+    gradients = {name: weight.grad for name, weight in same.named_parameters()}
+    for name, weight in model.named_parameters():
+        assert weight.grad is not None
+        torch.testing.assert_close(weight.grad, gradients[name], rtol=1e-3, atol=1e-5)
+    assert evaluate(model, tokens_BT).loss == pytest.approx(expected.item(), rel=1e-5)

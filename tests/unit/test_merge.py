@@ -1,8 +1,7 @@
-"""SLERP against its formula, a float64 reference and mergekit; the merge stage on real files."""
+"""SLERP against its formula and a float64 reference; the merge stage on real files."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from pathlib import Path
@@ -154,19 +153,6 @@ def test_a_transposed_view_is_interpolated_by_its_values() -> None:
 def test_what_cannot_be_interpolated_is_an_error(one: Tensor, t: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         slerp.slerp(torch.zeros(2), one, t)
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("mergekit") is None, reason="mergekit is not installed here"
-)
-@pytest.mark.parametrize("shape", [(40,), (64, 48)])
-def test_mergekit_gives_the_same_tensor(shape: tuple[int, ...]) -> None:
-    from mergekit.merge_methods.slerp import slerp as theirs
-
-    zero, one = draw(*shape, seed=11), draw(*shape, seed=12) + 0.5
-    found = slerp.slerp(zero, one, 0.58).tensor
-    expected = theirs(torch.tensor([0.58]), zero[None], one[None])[0]  # their first axis is a batch
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 # ------------------------------------------------------------------------- merge stage

@@ -1,7 +1,7 @@
-"""Take a Hugging Face directory out of an uploaded archive, and nothing else.
+"""Take a model or a dictionary out of an uploaded archive, and nothing else.
 
-Only files with the names that a model needs are written, each directly into one directory, so no
-name of the archive ever becomes a path. Links, escaping names and pickles stay behind.
+Only files with the names that it needs are written, each directly into one directory, so no name
+of the archive ever becomes a path. Links, escaping names and pickles stay behind.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ DISK_SHARE = 0.5  # of the free disk that an archive may fill
 SUFFIXES = (".json", ".safetensors")
 
 
+class Refused(Exception):
+    """Something in an archive that is not taken; the sentence goes on after what it is called."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A regular file of an archive: its path, its size in bytes, and how to read it."""
@@ -35,21 +39,25 @@ class Entry:
     open: Callable[[], IO[bytes]]
 
 
-def unpack(archive: Path, form: str, target: Path) -> None:
-    """Write the *.json and *.safetensors files beside the archive's config.json into `target`.
+def unpack(
+    archive: Path, form: str, target: Path, what: str = "model", config: str = "config.json"
+) -> None:
+    """Write the *.json and *.safetensors files beside the archive's `config` into `target`.
 
     Raises StageError for a damaged archive, a link or a name that leads out, files too large, or
-    an archive without exactly one model directory.
+    an archive without exactly one such directory; `what` is what the sentence calls it.
     """
     try:
         with _entries(archive, form) as entries:
-            chosen = _model_files(entries)
+            chosen = _files(entries, config)
             _check_sizes(chosen, target)
             for entry in chosen:
                 _write(entry, target / entry.path.name)
+    except Refused as error:
+        raise StageError(f"the uploaded {what} {error}") from error
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, OSError,
             RuntimeError, NotImplementedError, ValueError) as error:  # fmt: skip
-        raise StageError(f"the uploaded model is not a whole {form} archive: {error}") from error
+        raise StageError(f"the uploaded {what} is not a whole {form} archive: {error}") from error
 
 
 @contextmanager
@@ -82,21 +90,19 @@ def _tar_entry(archive: tarfile.TarFile, item: tarfile.TarInfo) -> Entry:
 def _safe(name: str, regular: bool) -> PurePosixPath:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise StageError(
-            f"the uploaded model holds the name {name[:200]!r}, which leads out of the archive"
-        )
+        raise Refused(f"holds the name {name[:200]!r}, which leads out of the archive")
     if not regular:
-        raise StageError(f"the uploaded model holds {name[:200]!r}, which is a link or a device")
+        raise Refused(f"holds {name[:200]!r}, which is a link or a device")
     return path
 
 
-def _model_files(entries: list[Entry]) -> list[Entry]:
+def _files(entries: list[Entry], config: str) -> list[Entry]:
     if len(entries) > MAX_ENTRIES:
-        raise StageError(f"the uploaded model has more than {MAX_ENTRIES} files")
-    folders = {entry.path.parent for entry in entries if entry.path.name == "config.json"}
+        raise Refused(f"has more than {MAX_ENTRIES} files")
+    folders = {entry.path.parent for entry in entries if entry.path.name == config}
     if len(folders) != 1:
-        found = "no config.json" if not folders else f"{len(folders)} files config.json"
-        raise StageError(f"the uploaded model has {found}: it must hold one model directory")
+        found = f"no {config}" if not folders else f"{len(folders)} files {config}"
+        raise Refused(f"has {found}: it must hold one directory with it")
     (folder,) = folders
     return [
         entry for entry in entries if entry.path.parent == folder and entry.path.suffix in SUFFIXES
@@ -106,10 +112,10 @@ def _model_files(entries: list[Entry]) -> list[Entry]:
 def _check_sizes(entries: list[Entry], target: Path) -> None:
     for entry in entries:
         if entry.path.suffix == ".json" and entry.size > MAX_JSON:
-            raise StageError(f"{entry.path.name} of the uploaded model has {entry.size} bytes")
+            raise Refused(f"holds {entry.path.name} with {entry.size} bytes, more than {MAX_JSON}")
     total = sum(entry.size for entry in entries)
     if total > DISK_SHARE * shutil.disk_usage(target).free:
-        raise StageError(f"the uploaded model unpacks to {total} bytes: the disk is too small")
+        raise Refused(f"unpacks to {total} bytes: the disk is too small")
 
 
 def _write(entry: Entry, path: Path) -> None:
@@ -120,4 +126,4 @@ def _write(entry: Entry, path: Path) -> None:
             target.write(data)
             left -= len(data)
     if left:
-        raise StageError(f"{entry.path.name} of the uploaded model ends {left} bytes too early")
+        raise Refused(f"holds {entry.path.name}, which ends {left} bytes too early")

@@ -1,0 +1,24 @@
+"""Stage `checkpoint`: the model after one step of a training run, as a model of its own."""
+
+from __future__ import annotations
+
+import shutil
+
+from services.trainer.kept import kept_name
+from shared.parameters import CheckpointParameters
+from shared.stage import Stage, StageError
+
+
+def run(stage: Stage) -> None:
+    """Copy the model out of the input `train`; results parameters and steps.
+
+    Raises StageError when the run kept no model after that step.
+    """
+    step = CheckpointParameters.model_validate(stage.parameters).step
+    train = stage.input("train")
+    kept = train.path / kept_name(step)
+    if not kept.is_dir():
+        raise StageError(f"step: the training run kept no model after step {step}")
+    for file in sorted(kept.iterdir()):
+        shutil.copyfile(file, stage.output / file.name)
+    stage.results.update(parameters=train.results["parameters"], steps=step)
