@@ -37,8 +37,13 @@ def firing(
     return np.where(fires, values, 0).astype(np.float32)
 
 
-def encode_artifact(codes: Codes, directory: Path) -> Artifact:
-    """An encode artifact that holds the codes."""
+def encode_artifact(
+    codes: Codes,
+    directory: Path,
+    documents_T: npt.ArrayLike | None = None,
+    corpora: Sequence[int] | None = None,
+) -> Artifact:
+    """An encode artifact that holds the codes; one corpus of documents of 20 tokens by default."""
     scratch = directory / "scratch"
     scratch.mkdir(parents=True)
     writer = CodesWriter(scratch)
@@ -46,17 +51,29 @@ def encode_artifact(codes: Codes, directory: Path) -> Artifact:
         np.diff(codes.starts_T), codes.features_Z.astype(np.int32), codes.values_Z.astype("f4")
     )
     writer.finish(directory)
-    return directory, {"tokens": codes.tokens, "features": codes.width}
+    numbers_T = np.arange(codes.tokens) // 20 if documents_T is None else np.asarray(documents_T)
+    np.save(directory / "documents.npy", numbers_T.astype(np.int32))
+    return directory, {
+        "tokens": codes.tokens,
+        "features": codes.width,
+        "corpora": list(corpora or [codes.tokens]),
+        "documents": int(numbers_T[-1]) + 1 if codes.tokens else 0,
+    }
 
 
 def match_artifact(
-    parent: Artifact, child: Artifact, directory: Path, **parameters: Any
+    parent: Artifact,
+    child: Artifact,
+    directory: Path,
+    inputs: Mapping[str, Artifact] | None = None,
+    **parameters: Any,
 ) -> Artifact:
-    """The artifact that the match stage makes of two encode artifacts."""
+    """The artifact that the match stage makes of two encode artifacts and further inputs."""
     from services.analyzer.match import run
 
     defaults = {"threshold": 0.8, "min_firings": 10}
-    return run_stage(run, defaults | parameters, {"parent": parent, "child": child}, directory)
+    given = {"parent": parent, "child": child, **(inputs or {})}
+    return run_stage(run, defaults | parameters, given, directory)
 
 
 def tokens_artifact(

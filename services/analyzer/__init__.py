@@ -1,8 +1,9 @@
-"""Analyzer: encode, match, contexts, track, report."""
+"""Analyzer: encode, match, latent scaling, contexts, track, report."""
 
 STAGES = {
     "encode": "services.analyzer.encode:run",
     "match": "services.analyzer.match:run",
+    "latent_scaling": "services.analyzer.latent_scaling:run",
     "contexts": "services.analyzer.contexts:run",
     "track": "services.analyzer.track:run",
     "report": "services.analyzer.report:run",

@@ -21,6 +21,7 @@ INCH = 96.0  # pixels of a drawing to the inch
 DENSITY = 192  # dots per inch of a PNG: two dots a pixel
 INK, MUTED, GRID = "#171a1f", "#5a626d", "#d9dbd8"
 POINTS = 72 / INCH  # points a pixel
+SMALL, COLUMNS = (300, 230), 4  # size of small plots in pixels, how many in a row
 
 
 @cache
@@ -89,6 +90,20 @@ def draw(axes: Axes, drawing: Drawing) -> None:
             axes.plot(curve.x[-1], curve.y[-1], marker=">", color=curve.color, markersize=6)
     for label in drawing.labels:
         write_label(axes, label)
+
+
+def small_plots(count: int) -> tuple[Figure, list[Axes]]:
+    """A sheet with that many small plots in rows of COLUMNS, and its axes."""
+    columns = min(COLUMNS, count)
+    rows = -(-count // columns)
+    width, height = SMALL
+    figure = sheet(columns * width, rows * height)
+    plots = []
+    for place in range(count):
+        row, column = divmod(place, columns)
+        left, bottom = column * width + 58, (rows - 1 - row) * height + 46
+        plots.append(region(figure, left, bottom, width - 74, height - 104))
+    return figure, plots
 
 
 def dress(axes: Axes, title: str = "", x: str = "", y: str = "", size: float = 12) -> None:

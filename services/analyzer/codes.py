@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from scipy.sparse import csr_matrix
 from shared.stage import Input
 
 FILE = "codes.safetensors"
+DOCUMENTS = "documents.npy"
 _DTYPES = {"I64": np.int64, "I32": np.int32, "F32": np.float32}
 
 IntArray = npt.NDArray[np.int64]
@@ -63,12 +65,16 @@ class Codes:
     def rolled(self, shift: int) -> Codes:
         """The same codes with token t at place (t + shift) modulo T."""
         cut = -shift % self.tokens if self.tokens else 0
-        middle = int(self.starts_T[cut])
-        counts = np.roll(np.diff(self.starts_T), -cut)
+        return self.rearranged([(cut, self.tokens), (0, cut)])
+
+    def rearranged(self, spans: Sequence[tuple[int, int]]) -> Codes:
+        """The token positions of the spans (start, stop), one span after the other."""
+        entries = [slice(int(self.starts_T[a]), int(self.starts_T[b])) for a, b in spans]
+        counts = [np.diff(self.starts_T[a : b + 1]) for a, b in spans]
         return Codes(
-            np.concatenate([[0], np.cumsum(counts)]),
-            np.concatenate([self.features_Z[middle:], self.features_Z[:middle]]),
-            np.concatenate([self.values_Z[middle:], self.values_Z[:middle]]),
+            np.concatenate([[0], *counts]).cumsum(),
+            np.concatenate([self.features_Z[part] for part in entries]),
+            np.concatenate([self.values_Z[part] for part in entries]),
             self.width,
         )
 
@@ -138,6 +144,12 @@ def load_codes(source: Input) -> Codes:
 
     starts, features, values = (mapped(name) for name in ("indptr", "features", "values"))
     return Codes(starts, features, values, int(source.results["features"]))
+
+
+def load_documents(source: Input) -> npt.NDArray[np.int32]:
+    """Number of the document of each token of an encode artifact: int32 [T], ascending from 0."""
+    documents_T: npt.NDArray[np.int32] = np.load(source.path / DOCUMENTS, mmap_mode="r")
+    return documents_T
 
 
 class CodesWriter:

@@ -1,31 +1,34 @@
-"""Stage `contexts`: where each feature fires, shown in windows of tokens, and what it tells.
+"""Stage `contexts`: where each feature fires, shown in windows of tokens, what it tells and does.
 
-T: token positions, F: features, L: corpora, W: windows, K: tokens of a window.
+T: token positions, C: contexts, F: features, W: windows, K: tokens of a window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.analyzer.codes import FeatureMajor, FloatArray, IntArray, load_codes
-from services.analyzer.labels import LabelScores, joined, positives, score_labels
+from services.analyzer.codes import FeatureMajor, IntArray, load_codes
+from services.analyzer.feature_table import features_table
+from services.analyzer.labels import SHOWN_F1, LabelScores, joined, positives, score_labels
+from services.analyzer.logits import effects_table
 from services.analyzer.readable import readable_tokens
 from services.analyzer.standardise import BoolArray
-from services.analyzer.windows import sample_firings, top_firings, window_starts
+from services.analyzer.windows import bins_of, sample_firings, top_firings, window_starts
 from shared.parameters import ContextsParameters
 from shared.stage import Leave, Stage, StageError
 from shared.stream import HeldOut, held_out, held_out_labels
 
-SHOWN_F1 = 0.3  # below it a feature does not tell a label, and rows would be labels x features
 SEED = 1337  # of the samples, together with the feature's number
 PROGRESS_EVERY = 64  # features
+# Rows of a table that are read together. All are sorted by feature, so that one feature is found
+# by the groups' ranges, without reading the others.
+GROUP_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Windows:
     feature_W: IntArray
     sample_W: BoolArray
     rank_W: IntArray
+    bin_W: IntArray
     position_W: IntArray
     start_W: IntArray
     activations_WK: npt.NDArray[np.float32]
@@ -51,21 +55,22 @@ def run(stage: Stage) -> None:
             f"the codes cover {codes.tokens} token positions, but the stream of these corpora "
             f"has {stream.tokens}"
         )
+    texts = readable_tokens(stage.input("tokenizer").path / "tokenizer.json")
+    _write(stage, "logits", effects_table(stage, parameters, texts, codes.width))
     by_feature = codes.by_feature()
     bits_CT = held_out_labels(directories, parameters.tokens, parameters.context)
     names = [source.results.get("labels", []) for source in stage.group("tokens")]
     truths = positives(bits_CT, stream.corpus_C, names)
     scores = _score(stage, by_feature, truths, stream)
     stage.results["labels"] = {label: score.best() for label, score in scores.items()}
-    pq.write_table(_labels_table(scores), stage.output / "labels.parquet")
-    pq.write_table(
-        _features_table(by_feature, stream, len(directories), scores),
-        stage.output / "features.parquet",
-    )
+    _write(stage, "labels", _labels_table(scores))
+    _write(stage, "features", features_table(by_feature, stream, len(directories), scores))
     windows = collect_windows(stage, by_feature, parameters)
-    texts = readable_tokens(stage.input("tokenizer").path / "tokenizer.json")
-    table = _contexts_table(windows, stream, texts)
-    pq.write_table(table, stage.output / "contexts.parquet")
+    _write(stage, "contexts", _contexts_table(windows, stream, texts))
+
+
+def _write(stage: Stage, name: str, table: pa.Table) -> None:
+    pq.write_table(table, stage.output / f"{name}.parquet", row_group_size=GROUP_ROWS)
 
 
 # ------------------------------------------------------------------------------ windows
@@ -85,7 +90,7 @@ def collect_windows(stage: Stage, codes: FeatureMajor, parameters: ContextsParam
     stage.progress(2 * codes.width, 2 * codes.width, "features")
     if not parts:
         none = np.empty(0, np.int64)
-        return Windows(none, none > 0, none, none, none, np.empty((0, size), np.float32))
+        return Windows(none, none > 0, none, none, none, none, np.empty((0, size), np.float32))
     return Windows(
         *(
             np.concatenate([getattr(part, name) for part in parts])
@@ -108,6 +113,7 @@ def _windows_of(
         feature_W=np.full(len(chosen), feature),
         sample_W=np.repeat([False, True], [len(top), len(sampled)]),
         rank_W=np.concatenate([np.arange(len(top)), np.arange(len(sampled))]),
+        bin_W=bins_of(values[chosen], float(values.max())),
         position_W=positions[chosen],
         start_W=starts[chosen],
         activations_WK=codes.at(feature, places_WK),
@@ -131,6 +137,7 @@ def _contexts_table(windows: Windows, stream: HeldOut, texts: Sequence[str]) -> 
                 pa.array(windows.sample_W.astype(np.int32))
             ),
             "rank": pa.array(windows.rank_W, pa.int32()),
+            "bin": pa.array(windows.bin_W, pa.int32()),
             "corpus": pa.array(stream.corpus_C[windows.position_W // context], pa.int32()),
             "position": pa.array(windows.position_W, pa.int64()),
             "start": pa.array(windows.start_W, pa.int64()),
@@ -163,62 +170,15 @@ def _score(
 
 
 def _labels_table(scores: Mapping[str, LabelScores]) -> pa.Table:
-    """labels.parquet: one row per (label, feature) with a measured F1 of SHOWN_F1 or more."""
+    """labels.parquet: one row per (feature, label) with a measured F1 of SHOWN_F1 or more."""
     rows = [
         {"feature": int(feature), "label": label, **score.of(int(feature))}
         for label, score in scores.items()
         for feature in np.flatnonzero(score.f1_F >= SHOWN_F1)
     ]
+    rows.sort(key=lambda row: (row["feature"], row["label"]))
     numbers = {name: pa.float64() for name in ("precision", "recall", "f1", "threshold")}
     schema = pa.schema(
         {"feature": pa.int32(), "label": pa.string(), **numbers, "support": pa.int64()}
     )
     return pa.Table.from_pylist(rows, schema)
-
-
-def _features_table(
-    codes: FeatureMajor, stream: HeldOut, corpora: int, scores: Mapping[str, LabelScores]
-) -> pa.Table:
-    """features.parquet; what is undefined for a feature that never fires is null."""
-    firings_F = np.diff(codes.starts_F)
-    feature_Z = np.repeat(np.arange(codes.width), firings_F)
-    total_F = np.bincount(feature_Z, codes.values_Z, codes.width)
-    filled = np.flatnonzero(firings_F)
-    max_F = np.full(codes.width, np.nan)
-    if len(filled):
-        max_F[filled] = np.maximum.reduceat(codes.values_Z, codes.starts_F[:-1][filled])
-    mean_F = np.divide(total_F, firings_F, out=np.full(codes.width, np.nan), where=firings_F > 0)
-    columns: dict[str, Any] = {
-        "feature": pa.array(np.arange(codes.width), pa.int32()),
-        "density": firings_F / max(1, codes.tokens),
-        "mean": _nullable(mean_F),
-        "max": _nullable(max_F),
-    }
-    corpus_Z = stream.corpus_C[codes.positions_Z // stream.tokens_CT.shape[1]]
-    for corpus in range(corpora):
-        fired_F = np.bincount(feature_Z[corpus_Z == corpus], minlength=codes.width)
-        share_F = np.divide(
-            fired_F, firings_F, out=np.full(codes.width, np.nan), where=firings_F > 0
-        )
-        columns[f"corpus_{corpus}"] = _nullable(share_F)
-    return pa.table({**columns, **_best_label(scores, codes.width)})
-
-
-def _best_label(scores: Mapping[str, LabelScores], width: int) -> dict[str, pa.Array]:
-    """Columns label, precision, recall, f1 of the label that each feature tells best, or null."""
-    best: list[dict[str, Any]] = [{"f1": 0.0} for _ in range(width)]
-    for label, score in scores.items():
-        for feature in np.flatnonzero(score.f1_F >= SHOWN_F1).tolist():
-            if score.f1_F[feature] > best[feature]["f1"]:
-                best[feature] = {"label": label, **score.of(feature)}
-    return {
-        name: pa.array(
-            [row[name] if "label" in row else None for row in best],
-            pa.string() if name == "label" else pa.float64(),
-        )
-        for name in ("label", "precision", "recall", "f1")
-    }
-
-
-def _nullable(values: FloatArray) -> pa.Array:
-    return pa.array(values, pa.float64(), from_pandas=True)

@@ -41,6 +41,11 @@ class Pairs:
     child_Z: IntArray
     r_Z: FloatArray
 
+    def from_r(self, least: float) -> Pairs:
+        """Those with r >= least."""
+        kept = np.flatnonzero(self.r_Z >= least)
+        return Pairs(self.parent_Z[kept], self.child_Z[kept], self.r_Z[kept])
+
 
 @dataclass(frozen=True)
 class Found:
@@ -101,7 +106,7 @@ def search(
         return _keep(_product(left, right, *block), left, right, block[0], best_r_G, floor)
 
     kept: list[_Kept] = []
-    with closing(_in_order(work, blocks)) as parts:
+    with closing(in_order(work, blocks)) as parts:
         for part in parts:
             better = part.column_r > best_r_G[part.column]
             best_G[part.column[better]] = part.column_row[better]
@@ -250,7 +255,7 @@ def _threads() -> int:
     return int(os.environ.get("LINEAMENT_THREADS") or available or 1)
 
 
-def _in_order(
+def in_order(
     function: Callable[[Item], Result], items: Iterable[Item]
 ) -> Generator[Result, None, None]:
     """Results in the order of the items, computed by threads (scipy's product frees the GIL).

@@ -6,11 +6,13 @@ F: features, Z: non-zero activations.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from services.analyzer.codes import CodesWriter
+from services.analyzer.codes import DOCUMENTS, CodesWriter
 from shared.lm.device import device
 from shared.lm.dictionary import Dictionary, load_dictionary
 from shared.lm.hooks import activations
@@ -44,11 +46,15 @@ def run(stage: Stage) -> None:
         done = min(start + batch, len(stream.tokens_CT)) * parameters.context
         stage.progress(done, stream.tokens, "tokens")
     entries = writer.finish(stage.output)
+    ends = [int(source.results["end_of_text"]) for source in stage.group("tokens")]
+    documents_T = document_numbers(stream, ends)
+    np.save(stage.output / DOCUMENTS, documents_T)
     stage.results.update(
         tokens=stream.tokens,
         features=dictionary.features,
         l0=entries / stream.tokens,
         corpora=_corpus_tokens(stream, len(stage.group("tokens"))),
+        documents=int(documents_T[-1]) + 1,
     )
 
 
@@ -91,6 +97,19 @@ def _append(writer: CodesWriter, dictionary: Dictionary, x_ND: torch.Tensor) -> 
             feature_Z.to(torch.int32).cpu().numpy(),
             f_NF[token_Z, feature_Z].cpu().numpy(),
         )
+
+
+def document_numbers(stream: HeldOut, ends: Sequence[int]) -> npt.NDArray[np.int32]:
+    """Number of the document of each token of the stream, ascending from 0: int32 [tokens].
+
+    `ends` is the end-of-text id of each corpus. A document ends with that token, which belongs to
+    it, or with its corpus; the stream may begin and break off inside of one.
+    """
+    end_C = np.asarray(ends)[stream.corpus_C]
+    last_T = (stream.tokens_CT == end_C[:, None]).reshape(-1)
+    context = stream.tokens_CT.shape[1]
+    last_T[np.flatnonzero(np.diff(stream.corpus_C)) * context + context - 1] = True
+    return np.concatenate([[0], np.cumsum(last_T[:-1])]).astype(np.int32)
 
 
 def _corpus_tokens(stream: HeldOut, corpora: int) -> list[int]:

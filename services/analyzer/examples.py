@@ -29,7 +29,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class EdgeTable:
-    """What an edge's parent.parquet says, one entry per feature of the parent."""
+    """What an edge's parent.parquet says, one entry per feature of the parent.
+
+    `disappears` lists the features that do: one that splits, or merges with others into one of the
+    child, is still there in another shape and no example of what a child loses.
+    """
 
     parent: int
     child: int
@@ -43,11 +47,9 @@ class EdgeTable:
     @classmethod
     def read(cls, parent: int, child: int, directory: Path) -> EdgeTable:
         """Read the artifact of a match stage."""
-        table = pq.read_table(directory / "parent.parquet")
-        columns = {
-            name: table[name].to_numpy()
-            for name in ("firings", "best", "best_r", "match", "match_r")
-        }
+        names = ("firings", "best", "best_r", "match", "match_r")
+        table = pq.read_table(directory / "parent.parquet", columns=[*names, "status"])
+        columns = {name: table[name].to_numpy() for name in names}
         disappears = np.flatnonzero(pc.equal(table["status"], "disappear").to_numpy())
         return cls(parent, child, disappears=disappears, **columns)
 

@@ -28,6 +28,14 @@ def kind_of(model: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     raise ValueError(f"a model is one of {', '.join(KINDS)}, not {', '.join(model)}")
 
 
+def checkpoint_of(name: str, models: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Model and step of a checkpoint `{model}@{step}`; None for a model of the spec itself."""
+    model, _, step = name.rpartition("@")
+    if name in models or model not in models or not step.isdecimal():
+        return None
+    return model, int(step)
+
+
 def depths(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, int]:
     """The length of the longest path from a root to each model; edges must have no cycle."""
     depth = dict.fromkeys(names, 0)

@@ -10,15 +10,15 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from services.analyzer import canvas, images_features
+from services.analyzer import canvas, images_controls, images_features
 from services.analyzer.figures import correlation, flow, health, lineage, sweep
 from services.analyzer.figures.drawing import Drawing
 from services.analyzer.figures.text import number, percent, short
 from services.analyzer.figures.theme import NEUTRAL, series
-from services.analyzer.panels import tracked_edges
+from services.analyzer.panels import tracked_edges, tracked_merges
 from services.analyzer.tables import file_names
 
-PLOT, SMALL, COLUMNS = (560, 420), (300, 230), 4  # pixels; columns of small plots
+PLOT = (560, 420)  # pixels
 
 
 def write(results: Mapping[str, Any], directory: Path) -> None:
@@ -41,6 +41,10 @@ def _figures(results: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
     for name, file in _numbered("figure2_flow", tracked):
         models = results["trackings"][name]["models"]
         yield file, _drawn(flow.draw(models, tracked_edges(results, name)))
+    for name, file in _numbered("curve", tracked):
+        curved = [edge for edge in tracked_edges(results, name) if edge["curve"]]
+        if curved:
+            yield file, images_controls.curve_image(curved)
     for name, file in _numbered("correlations", tracked):
         known = [edge for edge in tracked_edges(results, name) if edge["best_r"]["edge"]]
         if known:
@@ -54,6 +58,18 @@ def _figures(results: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
         yield file, images_features.failing(examples[name]["failing"])
     for name, file in _numbered("figure5_sweep", list(results["sweeps"])):
         yield file, sweep_image(results["sweeps"][name])
+    merged = [name for name in results["trackings"] if tracked_merges(results, name)]
+    for name, file in _numbered("merges", merged):
+        yield file, images_controls.merges_image(tracked_merges(results, name))
+    runs = {f"{run['tracking']}/{run['run']}": run for run in results["along"]}
+    for name, file in _numbered("training", list(runs)):
+        yield file, images_controls.training_image(runs[name])
+    for name, file in _numbered("stability", list(results["stability"])):
+        yield file, images_controls.stability_image(name, results["stability"][name])
+    for name, file in _numbered("crosscoder", list(results["crosscoders"])):
+        pairs = [pair for pair in results["crosscoders"][name].values() if pair["relative_norm"]]
+        if pairs:
+            yield file, images_controls.crosscoder_image(pairs)
     if results["dictionaries"]:
         yield "dictionaries", health_image(results["dictionaries"])
 
@@ -115,23 +131,9 @@ def _sweep_plot(axes: Axes, values: Mapping[str, Any], measure: str) -> None:
         text.set_parse_math(False)
 
 
-def _small_plots(count: int) -> tuple[Figure, list[Axes]]:
-    """A sheet with that many small plots in rows of COLUMNS."""
-    columns = min(COLUMNS, count)
-    rows = -(-count // columns)
-    width, height = SMALL
-    figure = canvas.sheet(columns * width, rows * height)
-    plots = []
-    for place in range(count):
-        row, column = divmod(place, columns)
-        left, bottom = column * width + 58, (rows - 1 - row) * height + 46
-        plots.append(canvas.region(figure, left, bottom, width - 74, height - 104))
-    return figure, plots
-
-
 def correlation_image(edges: Sequence[Mapping[str, Any]]) -> Figure:
     """A small plot of the best correlations for every edge, with ceiling and chance."""
-    figure, plots = _small_plots(len(edges))
+    figure, plots = canvas.small_plots(len(edges))
     for axes, edge in zip(plots, edges, strict=True):
         for which, color, _, style in correlation.CURVES:
             if edge["best_r"][which]:
@@ -152,7 +154,7 @@ def health_image(dictionaries: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fig
         for model, entries in dictionaries.items()
         for group in dict.fromkeys(entry["group"] for entry in entries)
     ]
-    figure, plots = _small_plots(len(groups))
+    figure, plots = canvas.small_plots(len(groups))
     span = health.axis_range(dictionaries)
     for axes, (model, group, entries) in zip(plots, groups, strict=True):
         for seed, entry in enumerate(entries):

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from services.analyzer.codes import FeatureMajor, FloatArray, IntArray
 from services.analyzer.standardise import BoolArray
 
+SHOWN_F1 = 0.3  # below it a feature does not tell a label, and rows would be labels x features
 BLOCK_ENTRIES = 4_000_000  # firings that are ranked at a time
 
 
@@ -93,7 +94,7 @@ def score_labels(
         for label, truth_T in truths.items()
         if (truth_T & measuring_T).any() and (truth_T & ~measuring_T).any()
     }
-    for start, stop in pairwise(_ranges(codes.starts_F)):
+    for start, stop in firing_blocks(codes.starts_F):
         part = slice(int(codes.starts_F[start]), int(codes.starts_F[stop]))
         feature_Z = np.repeat(np.arange(stop - start), np.diff(codes.starts_F[start : stop + 1]))
         position_Z, value_Z = codes.positions_Z[part], codes.values_Z[part]
@@ -122,12 +123,12 @@ def joined(parts: Sequence[Mapping[str, LabelScores]]) -> dict[str, LabelScores]
     }
 
 
-def _ranges(starts_F: IntArray) -> list[int]:
-    """Feature numbers at which blocks of about BLOCK_ENTRIES firings begin, and the end."""
+def firing_blocks(starts_F: IntArray) -> list[tuple[int, int]]:
+    """Ranges of features (start, stop), all in order, each with about BLOCK_ENTRIES firings."""
     width = len(starts_F) - 1
     wanted = np.arange(0, int(starts_F[-1]), BLOCK_ENTRIES)
     begins = np.searchsorted(starts_F[:-1], wanted, side="right") - 1
-    return sorted({0, *begins.tolist(), width})
+    return list(pairwise(sorted({0, *begins.tolist(), width})))
 
 
 class _Ranked:

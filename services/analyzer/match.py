@@ -1,173 +1,178 @@
-"""Stage `match`: which features of a parent are found again in a child.
+"""Stage `match`: which features of a parent are found again in a child, and how sure that is.
 
-F: features of the parent, G: of the child, E: candidate pairs (r >= floor).
+F: features of the parent, G: of the child, B: replicates of the bootstrap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from services.analyzer.codes import Codes, FloatArray, IntArray, load_codes
-from services.analyzer.correlate import Pairs, search
-from shared.assignment import matches_at
+from services.analyzer.bootstrap import NEAR, bootstrap
+from services.analyzer.codes import FloatArray, load_codes, load_documents
+from services.analyzer.correlate import Found, Pairs, search
+from services.analyzer.cosine import Cosines, load_directions
+from services.analyzer.edge import EdgeMatches
+from services.analyzer.match_results import (
+    cosine_results,
+    curve_rows,
+    extras_of,
+    null_arrays,
+    write_edge,
+)
+from services.analyzer.memo import Arrays, Memo
+from services.analyzer.null import Null, Shift, shift_of, shifted
+from services.analyzer.pairing import edge_of, lowest_floor, match_codes
+from services.analyzer.significance import FALSE_DISCOVERIES
 from shared.parameters import MatchParameters
+from shared.persistence import interval
 from shared.stage import Leave, Stage, StageError
 
-HISTOGRAM_BINS = 50  # of best r, over [0, 1]
+__all__ = ["EdgeMatches", "match_codes", "run"]
 
-
-@dataclass(frozen=True)
-class SideMatches:
-    """One model's features on an edge; arrays have one entry per feature.
-
-    best: the partner with the highest positive r among the other model's live features (-1: none,
-    or the feature itself is rare), best_r its r (NaN where best is -1); match, match_r: the
-    one-to-one partner at r >= threshold (-1, NaN).
-    """
-
-    firings: IntArray
-    best: IntArray
-    best_r: FloatArray
-    match: IntArray
-    match_r: FloatArray
-    min_firings: int
-
-    @property
-    def alive(self) -> npt.NDArray[np.bool_]:
-        """Features that fire often enough to be told from chance."""
-        return self.firings >= self.min_firings
-
-    def status(self, unmatched: str) -> npt.NDArray[np.str_]:
-        """persist, `unmatched` (disappear or emerge) or rare (fewer than min_firings firings)."""
-        return np.where(self.match >= 0, "persist", np.where(self.alive, unmatched, "rare"))
-
-    def table(self, unmatched: str) -> pa.Table:
-        """One row per feature; undefined correlations are null."""
-        return pa.table(
-            {
-                "feature": pa.array(np.arange(len(self.firings)), pa.int32()),
-                "firings": pa.array(self.firings, pa.int64()),
-                "best": pa.array(self.best, pa.int32()),
-                "best_r": pa.array(self.best_r, pa.float64(), from_pandas=True),
-                "match": pa.array(self.match, pa.int32()),
-                "match_r": pa.array(self.match_r, pa.float64(), from_pandas=True),
-                "status": pa.array(self.status(unmatched).tolist(), pa.string()),
-            }
-        )
-
-    def histogram(self) -> dict[str, list[float]]:
-        """Best r of the live features; those without any positive r count as 0."""
-        best_r = np.nan_to_num(self.best_r[self.alive])
-        counts, edges = np.histogram(best_r, HISTOGRAM_BINS, (0, 1))
-        return {"edges": edges.round(6).tolist(), "counts": counts.tolist()}
-
-
-@dataclass(frozen=True)
-class EdgeMatches:
-    """An edge: both sides, and all pairs of live features with r >= floor."""
-
-    parent: SideMatches
-    child: SideMatches
-    pairs: Pairs
-
-    def counts(self, threshold: float) -> dict[str, Any]:
-        """The results of the stage; a share of no features is None."""
-        alive_parent, alive_child = int(self.parent.alive.sum()), int(self.child.alive.sum())
-        persist = int((self.parent.match >= 0).sum())
-        persist_any = int((self.parent.best_r >= threshold).sum())
-        return {
-            "alive_parent": alive_parent,
-            "alive_child": alive_child,
-            "persist": persist,
-            "disappear": int((self.parent.status("disappear") == "disappear").sum()),
-            "emerge": int((self.child.status("emerge") == "emerge").sum()),
-            "persist_any": persist_any,
-            "persist_any_child": int((self.child.best_r >= threshold).sum()),
-            "share": persist / alive_parent if alive_parent else None,
-            "share_any": persist_any / alive_parent if alive_parent else None,
-            "best_r_parent": self.parent.histogram(),
-            "best_r_child": self.child.histogram(),
-        }
-
-
-def match_codes(
-    parent: Codes,
-    child: Codes,
-    threshold: float,
-    min_firings: int,
-    floor: float = 0.2,
-    watch: Callable[[int, int], None] = lambda *_: None,
-) -> EdgeMatches:
-    """Match the live features (at least `min_firings` firings, and one) of two models.
-
-    Raises ValueError when the two streams differ in length.
-    """
-    needed = max(1, min_firings)
-    alive_F, alive_G = parent.firings >= needed, child.firings >= needed
-    found = search(parent, child, min(floor, threshold), alive_F, alive_G, watch=watch)
-    pairs = found.pairs
-    chosen = matches_at(threshold, pairs.parent_Z, pairs.child_Z, pairs.r_Z)
-    match_F, match_r_F = np.full(parent.width, -1), np.full(parent.width, np.nan)
-    match_G, match_r_G = np.full(child.width, -1), np.full(child.width, np.nan)
-    match_F[pairs.parent_Z[chosen]] = pairs.child_Z[chosen]
-    match_G[pairs.child_Z[chosen]] = pairs.parent_Z[chosen]
-    match_r_F[pairs.parent_Z[chosen]] = match_r_G[pairs.child_Z[chosen]] = pairs.r_Z[chosen]
-    return EdgeMatches(
-        SideMatches(parent.firings, found.best_F, found.best_r_F, match_F, match_r_F, needed),
-        SideMatches(child.firings, found.best_G, found.best_r_G, match_G, match_r_G, needed),
-        pairs,
-    )
+_BESTS = ("best_F", "best_r_F", "best_G", "best_r_G")  # arrays of Found beside its pairs
 
 
 def run(stage: Stage) -> None:
     """Match the features of the inputs `parent` and `child` (see MatchParameters)."""
     parameters = MatchParameters.model_validate(stage.parameters)
-    parent, child = load_codes(stage.input("parent")), load_codes(stage.input("child"))
-    if parent.tokens != child.tokens:
-        raise StageError(
-            f"parent and child were encoded on different token streams: {parent.tokens} "
-            f"token positions against {child.tokens}"
-        )
+    _check(parameters)
+    matching = _Matching(stage, parameters)
+    edge = matching.edge()
+    null = matching.null()
+    drawn = matching.bootstrap(edge)
+    cosines = matching.cosines()
+    extras = extras_of(edge, null, cosines)
+    stage.results.update(
+        edge.counts(parameters.threshold),
+        significant=int((extras[0].q <= FALSE_DISCOVERIES).sum()) if null else None,
+        tokens=matching.parent.tokens,
+        documents=matching.documents,
+        interval=interval(drawn["share"]),
+        interval_any=interval(drawn["share_any"]),
+        interval_mutual=interval(drawn["share_mutual"]),
+        null=null.results() if null else None,
+        curve=curve_rows(edge, null),
+        cosine=cosine_results(edge, cosines) if cosines else None,
+    )
+    write_edge(stage.output, edge, parameters.threshold, parameters.floor, extras)
+    np.savez(stage.output / "bootstrap.npz", allow_pickle=False, **drawn)
+    np.savez(stage.output / "null.npz", allow_pickle=False, **null_arrays(edge, null))
+
+
+def _check(parameters: MatchParameters) -> None:
     if not 0 < parameters.threshold <= 1 or parameters.floor <= 0:
         raise StageError("threshold must lie in (0, 1] and floor above 0")
-    if parameters.shift and parameters.shift % max(1, child.tokens) == 0:
-        raise StageError(
-            f"a shift of {parameters.shift} moves a stream of {child.tokens} tokens onto itself: "
-            "it would be no control"
+    for name in ("shifts", "resamples", "parts"):
+        if getattr(parameters, name) < 0:
+            raise StageError(f"{name} must not be negative")
+
+
+class _Matching:
+    """The long steps of the stage: each reports progress, leaves when asked, and is kept."""
+
+    def __init__(self, stage: Stage, parameters: MatchParameters) -> None:
+        self._stage, self._parameters = stage, parameters
+        source = stage.input("parent")
+        self.parent, self.child = load_codes(source), load_codes(stage.input("child"))
+        if self.parent.tokens != self.child.tokens:
+            raise StageError(
+                f"parent and child were encoded on different token streams: {self.parent.tokens} "
+                f"token positions against {self.child.tokens}"
+            )
+        self.documents_T = load_documents(source)
+        self.documents = int(source.results["documents"])
+        self._corpora = [int(tokens) for tokens in source.results["corpora"]]
+        self._memo = Memo(stage)
+        self._passes = 1 + parameters.shifts + min(1, parameters.resamples)
+        self._needed = max(1, parameters.min_firings)
+        self._alive = self.parent.firings >= self._needed, self.child.firings >= self._needed
+
+    def edge(self) -> EdgeMatches:
+        """Partners of all features."""
+        parameters = self._parameters
+        lowest = lowest_floor(parameters.floor, parameters.threshold)
+
+        def compute() -> Arrays:
+            found = search(self.parent, self.child, lowest, *self._alive, watch=self._watch(0))
+            named = {name: getattr(found, name) for name in _BESTS}
+            return named | asdict(found.pairs)
+
+        kept = self._memo.get("edge", compute)
+        pairs = Pairs(kept["parent_Z"], kept["child_Z"], kept["r_Z"])
+        found = Found(pairs=pairs, **{name: kept[name] for name in _BESTS})
+        return edge_of(
+            self.parent, self.child, found, parameters.threshold, self._needed, parameters.parts
         )
 
-    def watch(done: int, total: int) -> None:
-        if stage.stopping:
-            raise Leave
-        stage.progress(done, total, "blocks")
+    def null(self) -> Null | None:
+        """Matches under every shift; None without shifts. StageError when nothing can move."""
+        count = self._parameters.shifts
+        if count == 0:
+            return None
+        shifts = [
+            shift_of(number, count, self.documents_T, self._corpora)
+            for number in range(1, count + 1)
+        ]
+        if any(shift.stays for shift in shifts):
+            raise StageError(
+                f"shifts={count} is too many for a stream of {self.parent.tokens} tokens: one of "
+                "them would move nothing and be no control"
+            )
+        found = [
+            self._memo.get(f"shift-{number}", partial(self._shifted, number, shift))
+            for number, shift in enumerate(shifts)
+        ]
+        return Null(shifts, found)
 
-    edge = match_codes(
-        parent,
-        child.rolled(parameters.shift) if parameters.shift else child,
-        parameters.threshold,
-        parameters.min_firings,
-        parameters.floor,
-        watch,
-    )
-    stage.results.update(edge.counts(parameters.threshold), tokens=parent.tokens)
-    _write(edge, stage.output)
+    def _shifted(self, number: int, shift: Shift) -> Arrays:
+        threshold, watch = self._parameters.threshold, self._watch(1 + number)
+        return shifted(self.parent, self.child, shift, self._alive, threshold, watch)
 
+    def bootstrap(self, edge: EdgeMatches) -> Mapping[str, FloatArray]:
+        """Shares in every replicate, by the names of RULES; empty arrays without resamples."""
+        parameters = self._parameters
+        near = edge.pairs.from_r(parameters.threshold - NEAR)
+        return bootstrap(
+            self.parent,
+            self.child,
+            self.documents_T,
+            near,
+            int(self._alive[0].sum()),
+            parameters.threshold,
+            parameters.resamples,
+            self._watch(1 + parameters.shifts),
+        )
 
-def _write(edge: EdgeMatches, directory: Path) -> None:
-    pq.write_table(edge.parent.table("disappear"), directory / "parent.parquet")
-    pq.write_table(edge.child.table("emerge"), directory / "child.parquet")
-    np.savez(
-        directory / "candidates.npz",
-        allow_pickle=False,
-        parent=edge.pairs.parent_Z.astype(np.int32),
-        child=edge.pairs.child_Z.astype(np.int32),
-        r=edge.pairs.r_Z,
-    )
+    def cosines(self) -> Cosines | None:
+        """Decoder directions, where both dictionaries are given."""
+        if "parent_dictionary" not in self._stage.inputs:
+            return None
+        directions = []
+        for name, codes in (("parent", self.parent), ("child", self.child)):
+            read = load_directions(self._stage.input(f"{name}_dictionary").path)
+            if len(read) != codes.width:
+                raise StageError(
+                    f"{name}_dictionary has {len(read)} features, but the {name} was encoded "
+                    f"with {codes.width}"
+                )
+            directions.append(read)
+        if directions[0].shape[1] != directions[1].shape[1]:
+            raise StageError(
+                "parent_dictionary and child_dictionary do not read the same basis: width "
+                f"{directions[0].shape[1]} against {directions[1].shape[1]}"
+            )
+        return Cosines(*directions)
+
+    def _watch(self, number: int) -> Callable[[int, int], None]:
+        """Progress of one pass out of all; raises Leave when the stage was asked to stop."""
+
+        def watch(done: int, total: int) -> None:
+            if self._stage.stopping:
+                raise Leave
+            self._stage.progress(number + done / max(1, total), self._passes, "passes")
+
+        return watch

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from services.analyzer.family import document, ordered
+from services.analyzer.family import document, ordered, section
+from services.analyzer.material_features import Place, contexts_of, effects_of, shown_features
+from services.analyzer.material_matches import best_r_of_null, bootstrap
 from shared.parameters import ReportParameters
+from shared.persistence import FloatArray
 from shared.stage import Input
 
-CONTEXTS_SHOWN = 3  # top contexts of a labelled feature; more would not fit beside the table
+RESAMPLED = ("match/", "ancestor/", "ceiling/", "warm/", "crossed/")
 Row = Mapping[str, Any]
 
 
@@ -23,7 +25,9 @@ class Material:
     """What the input stages found, by role (see ReportParameters), as plain values.
 
     `figures` and `universal` hold figures.json and the rows of universal.parquet of each tracking;
-    `contexts` the top contexts of each feature that a label names: (tracking, model, feature).
+    `contexts` the top contexts of each feature that a label names, `effects` what is known of the
+    features that the page shows: (tracking, model, feature). `bootstrap` holds the replicates of
+    the three shares of a match, by role, `null_best_r` the histogram of best r under its null.
     """
 
     parameters: ReportParameters
@@ -31,7 +35,10 @@ class Material:
     keys: Mapping[str, str]
     figures: Mapping[str, Row] = field(default_factory=dict)
     universal: Mapping[str, Sequence[Row]] = field(default_factory=dict)
-    contexts: Mapping[tuple[str, str, int], Sequence[Row]] = field(default_factory=dict)
+    contexts: Mapping[Place, Sequence[Row]] = field(default_factory=dict)
+    effects: Mapping[Place, Row] = field(default_factory=dict)
+    bootstrap: Mapping[str, Mapping[str, FloatArray]] = field(default_factory=dict)
+    null_best_r: Mapping[str, Row] = field(default_factory=dict)
 
     @property
     def spec(self) -> Row:
@@ -59,49 +66,38 @@ class Material:
 
     def corpora_of(self, tracking: str) -> list[str]:
         """Names of the corpora of a tracking's token stream, in order."""
-        fields = (self.spec.get("tracking") or {}).get(tracking) or {}
+        fields = section(self.spec, "tracking").get(tracking) or {}
         return list(fields.get("corpora") or ())
 
-
-def _top_contexts(source: Input, features: Sequence[int]) -> dict[int, list[Row]]:
-    """The strongest contexts of some features, by feature."""
-    wanted = (
-        (pc.field("kind") == "top")
-        & (pc.field("rank") < CONTEXTS_SHOWN)
-        & pc.field("feature").isin(list(features))
-    )
-    rows = pq.read_table(source.path / "contexts.parquet", filters=wanted).to_pylist()
-    found: dict[int, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (row["feature"], row["rank"])):
-        found.setdefault(row["feature"], []).append(row)
-    return found
-
-
-def _labelled_contexts(
-    tracking: str, models: Sequence[str], labels: Sequence[Row], inputs: Mapping[str, Input]
-) -> dict[tuple[str, str, int], Sequence[Row]]:
-    """Top contexts of every feature that is the best of its model for a label."""
-    found: dict[tuple[str, str, int], Sequence[Row]] = {}
-    for number, model in enumerate(models):
-        features = [row["feature"] for row in labels if row["model"] == number]
-        source = inputs.get(f"contexts/{tracking}/{model}")
-        if source is not None and features:
-            for feature, rows in _top_contexts(source, features).items():
-                found[tracking, model, feature] = rows
-    return found
+    def dictionaries_of(self, tracking: str) -> Row:
+        """The group of dictionaries that a tracking compares, as the spec has it."""
+        fields = section(self.spec, "tracking").get(tracking) or {}
+        group: Row = section(self.spec, "dictionaries").get(fields.get("dictionary") or "") or {}
+        return group
 
 
 def read(parameters: ReportParameters, inputs: Mapping[str, Input]) -> Material:
     """All that `results.assemble` needs; reads only the files that are shown."""
     figures, universal = {}, {}
-    contexts: dict[tuple[str, str, int], Sequence[Row]] = {}
+    contexts: dict[Place, Sequence[Row]] = {}
+    effects: dict[Place, Row] = {}
     for tracking, models in parameters.models.items():
         track = inputs.get(f"track/{tracking}")
         if track is None:
             continue
         figures[tracking] = json.loads((track.path / "figures.json").read_text("utf-8"))
         universal[tracking] = pq.read_table(track.path / "universal.parquet").to_pylist()
-        contexts |= _labelled_contexts(tracking, models, figures[tracking]["labels"], inputs)
+        for number, model in enumerate(models):
+            source = inputs.get(f"contexts/{tracking}/{model}")
+            if source is None:
+                continue
+            labelled = [r["feature"] for r in figures[tracking]["labels"] if r["model"] == number]
+            shown = shown_features(figures[tracking], number)
+            for feature, rows in contexts_of(source.path, labelled).items():
+                contexts[tracking, model, feature] = rows
+            for feature, known in effects_of(source.path, shown).items():
+                effects[tracking, model, feature] = known
+    resampled = {role: one.path for role, one in inputs.items() if role.startswith(RESAMPLED)}
     return Material(
         parameters=parameters,
         results={role: source.results for role, source in inputs.items()},
@@ -109,4 +105,7 @@ def read(parameters: ReportParameters, inputs: Mapping[str, Input]) -> Material:
         figures=figures,
         universal=universal,
         contexts=contexts,
+        effects=effects,
+        bootstrap={role: bootstrap(path) for role, path in resampled.items()},
+        null_best_r={role: best_r_of_null(path) for role, path in resampled.items()},
     )

@@ -13,8 +13,11 @@ from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from services.analyzer.figures.lineage import made_how
+from services.analyzer.figures.stability import sparsity
 from services.analyzer.figures.text import compact, count, listed, number, percent
+from services.analyzer.page_numbers import exact, exact_range, shares_in_words, visible
 from services.analyzer.panels import panels
+from shared.persistence import LEAST_RANGE
 
 GOOD_F1 = 0.8  # from here on a feature is called a feature of its label
 LABELS_IN_SUMMARY = 4
@@ -30,15 +33,9 @@ SECTIONS = (
     "models",
     "sweeps",
     "dictionaries",
+    "stability",
     "tracking",
 )
-
-
-def _exact(value: float | None, text: str) -> Markup:
-    """A number as it is written, with the number as it is in results.json behind it."""
-    if value is None:
-        return Markup('<span class="none" title="not defined here">{}</span>').format(text)
-    return Markup('<data value="{0}" title="{0}">{1}</data>').format(json.dumps(value), text)
 
 
 def shaded(tokens: Sequence[str], values: Sequence[float], peak: float) -> Markup:
@@ -119,10 +116,21 @@ def _cell(measured: Mapping[str, Any] | None, losses: Sequence[float]) -> dict[s
 
 
 def labels_of_roots(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Labels in the first model of each tracking, those that a feature tells best first."""
-    first = {name: tracking["models"][0] for name, tracking in results["trackings"].items()}
+    """Labels in the first finished model of each tracking, the best told ones first."""
+    checkpoints = {name for name, model in results["models"].items() if model["checkpoint"]}
+    first = {
+        name: next((one for one in tracking["models"] if one not in checkpoints), None)
+        for name, tracking in results["trackings"].items()
+    }
     rows = [row for row in results["labels"] if row["model"] == first[row["tracking"]]]
     return sorted(rows, key=lambda row: (-(row["f1"] or 0.0), row["label"]))
+
+
+def headlines(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The edges that the summary tells: those between models, not those along one training run."""
+    models = results["models"]
+    between = [edge for edge in results["edges"] if not models[edge["parent"]]["checkpoint"]]
+    return between or list(results["edges"])
 
 
 def _environment() -> Environment:
@@ -133,13 +141,19 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters["number"] = lambda v, digits=3: _exact(v, number(v, digits))
-    environment.filters["percent"] = lambda v, digits=1: _exact(v, percent(v, digits))
-    environment.filters["count"] = lambda v: _exact(v, count(v))
-    environment.filters["compact"] = lambda v: _exact(v, compact(v))
+    environment.filters["number"] = lambda v, digits=3: exact(v, number(v, digits))
+    environment.filters["percent"] = lambda v, digits=1: exact(v, percent(v, digits))
+    environment.filters["count"] = lambda v: exact(v, count(v))
+    environment.filters["compact"] = lambda v: exact(v, compact(v))
+    environment.filters["range"] = lambda v: exact_range(v, 1, 2)
+    environment.filters["range_percent"] = lambda v: exact_range(v, 100, 1)
+    environment.filters["shares"] = shares_in_words
+    environment.filters["visible"] = visible
     environment.filters["listed"] = listed
     environment.filters["made_how"] = made_how
     environment.globals["shaded"] = shaded
+    environment.globals["sparsity"] = sparsity
+    environment.globals["least_range"] = LEAST_RANGE
     return environment
 
 
@@ -156,6 +170,11 @@ def render(results: Mapping[str, Any], results_json: str) -> str:
         r=results,
         panels=found,
         figures=[(panel, embedded(panel.figure.to_json(engine="json"))) for panel in found.all()],
+        headlines=headlines(results),
+        warm_asked=any(
+            (group or {}).get("init") == "parent"
+            for group in (results["spec"].get("dictionaries") or {}).values()
+        ),
         evaluation=evaluation_rows(results),
         root_labels=labels_of_roots(results)[:LABELS_IN_SUMMARY],
         good_f1=GOOD_F1,

@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.analyzer.figures import correlation, features, flow, health, lineage, sweep
+from services.analyzer.figures import (
+    correlation,
+    crosscoder,
+    curve,
+    features,
+    flow,
+    health,
+    lineage,
+    merges,
+    stability,
+    sweep,
+    training,
+)
 from services.analyzer.figures.drawing import to_plotly
 from services.analyzer.figures.lineage import made_how
 from services.analyzer.figures.text import listed
@@ -21,7 +33,12 @@ class Panels:
 
     lineage: Panel
     flow: Mapping[str, Panel] = field(default_factory=dict)
+    curve: Mapping[str, Sequence[Panel]] = field(default_factory=dict)
     correlation: Mapping[str, Sequence[Panel]] = field(default_factory=dict)
+    merges: Mapping[str, Panel] = field(default_factory=dict)
+    training: Sequence[Panel] = ()
+    stability: Mapping[str, Panel] = field(default_factory=dict)
+    crosscoder: Mapping[str, Mapping[str, Panel]] = field(default_factory=dict)
     universal: Mapping[str, Panel] = field(default_factory=dict)
     failing: Mapping[str, Panel] = field(default_factory=dict)
     sweeps: Mapping[str, Sequence[Panel]] = field(default_factory=dict)
@@ -29,16 +46,22 @@ class Panels:
 
     def all(self) -> list[Panel]:
         """Every panel, in the order of the page."""
-        lists = (*self.correlation.values(), *self.sweeps.values())
-        rest = [panel for panels_ in lists for panel in panels_]
-        groups = (self.flow, self.universal, self.failing)
-        tracked = [panel for group in groups for panel in group.values()]
-        return [self.lineage, *tracked, *rest, *self.health]
+        lists = (self.curve, self.correlation, self.sweeps)
+        rest = [panel for group in lists for panels_ in group.values() for panel in panels_]
+        rest += [panel for pairs in self.crosscoder.values() for panel in pairs.values()]
+        groups = (self.flow, self.universal, self.failing, self.merges, self.stability)
+        named = [panel for group in groups for panel in group.values()]
+        return [self.lineage, *named, *rest, *self.training, *self.health]
 
 
 def tracked_edges(results: Mapping[str, Any], tracking: str) -> list[Mapping[str, Any]]:
     """The edges of one tracking."""
     return [edge for edge in results["edges"] if edge["tracking"] == tracking]
+
+
+def tracked_merges(results: Mapping[str, Any], tracking: str) -> list[Mapping[str, Any]]:
+    """What the merges of one tracking inherit."""
+    return [merge for merge in results["merges"] if merge["tracking"] == tracking]
 
 
 def _lineage_panel(results: Mapping[str, Any]) -> Panel:
@@ -82,6 +105,10 @@ def panels(results: Mapping[str, Any]) -> Panels:
     return Panels(
         lineage=_lineage_panel(results),
         flow={name: _flow_panel(results, name, place) for place, name in enumerate(tracked)},
+        curve={
+            name: curve.panels(tracked_edges(results, name), place)
+            for place, name in enumerate(tracked)
+        },
         correlation={
             name: correlation.panels(tracked_edges(results, name), place)
             for place, name in enumerate(tracked)
@@ -100,5 +127,27 @@ def panels(results: Mapping[str, Any]) -> Panels:
             name: sweep.panels(name, values, place)
             for place, (name, values) in enumerate(results["sweeps"].items())
         },
+        merges={
+            name: merges.panel(tracked_merges(results, name), place)
+            for place, name in enumerate(results["trackings"])
+            if tracked_merges(results, name)
+        },
+        training=[training.panel(run, place) for place, run in enumerate(results["along"])],
+        stability={
+            name: stability.panel(name, values, place)
+            for place, (name, values) in enumerate(results["stability"].items())
+        },
+        crosscoder=_crosscoder_panels(results["crosscoders"]),
         health=health.panels(results["dictionaries"]),
     )
+
+
+def _crosscoder_panels(groups: Mapping[str, Any]) -> dict[str, dict[str, Panel]]:
+    """The histograms of all pairs with one, by group and pair."""
+    pairs = [(group, name, one) for group, found in groups.items() for name, one in found.items()]
+    panels_: dict[str, dict[str, Panel]] = {group: {} for group in groups}
+    for place, (group, name, pair) in enumerate(pairs):
+        made = crosscoder.panel(pair, place)
+        if made:
+            panels_[group][name] = made
+    return panels_

@@ -10,13 +10,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.analyzer.family import kind_of, section
+from services.analyzer.family import checkpoint_of, kind_of, section
 from services.analyzer.material import Material
-from services.analyzer.results_features import edges, examples, labels, trackings, universal
+from services.analyzer.results_chains import along, merges, regained
+from services.analyzer.results_edges import ancestors, edges
+from services.analyzer.results_features import examples, labels, trackings, universal
+from services.analyzer.results_stability import crosscoders, stability
 from services.analyzer.results_sweep import sweeps
 
 Values = dict[str, Any]
-VERSION = 1  # raised when a name in results.json changes its meaning
+VERSION = 2  # raised when a name in results.json changes its meaning
 HEALTH = (
     "l0",
     "explained_variance",
@@ -51,6 +54,12 @@ def assemble(material: Material) -> Values:
         "dictionaries": _dictionaries(material),
         "trackings": trackings(material),
         "edges": edges(material),
+        "ancestors": ancestors(material),
+        "merges": merges(material),
+        "regained": regained(material),
+        "along": along(material),
+        "stability": stability(material),
+        "crosscoders": crosscoders(material),
         "universal": universal(material),
         "labels": labels(material),
         "examples": examples(material),
@@ -82,7 +91,8 @@ def _spec(material: Material) -> Values:
     """The user's document, corpora and models in the order in which everything else has them."""
     spec = dict(material.spec)
     spec["corpora"] = {name: spec["corpora"][name] for name in material.corpora}
-    spec["models"] = {name: spec["models"][name] for name in material.models}
+    known = [name for name in material.models if name in spec["models"]]
+    spec["models"] = {name: spec["models"][name] for name in known}
     return spec
 
 
@@ -91,7 +101,8 @@ def _experiment(material: Material) -> Values:
     return {
         "name": spec["name"],
         "seed": spec.get("seed"),
-        "models": len(material.models),
+        "models": len(spec["models"]),
+        "checkpoints": len(material.models) - len(spec["models"]),
         "corpora": len(material.corpora),
         "edges": len(material.parameters.edges),
     }
@@ -108,11 +119,13 @@ def _corpus(name: str, material: Material) -> Values:
 
 
 def _model(name: str, material: Material) -> Values:
-    kind, fields = kind_of(material.spec["models"][name])
+    checkpoint = checkpoint_of(name, material.spec["models"])
+    kind, fields = kind_of(material.spec["models"][checkpoint[0] if checkpoint else name])
     results = material.results.get(f"model/{name}", {})
     evaluated = material.results.get(f"evaluate/{name}")
     return {
-        "kind": kind,
+        "kind": "checkpoint" if checkpoint else kind,
+        "checkpoint": {"of": checkpoint[0], "step": checkpoint[1]} if checkpoint else None,
         "parents": [parent for parent, child in material.parameters.edges if child == name],
         "parameters": results.get("parameters"),
         "steps": results.get("steps"),
@@ -139,7 +152,8 @@ def _dictionaries(material: Material) -> Values:
             for replicate in replicates:
                 seeds = fields.get("seeds") or ()
                 seed = seeds[replicate] if replicate < len(seeds) else None
-                found[name].append(_dictionary(group, name, replicate, seed, material))
+                one = _dictionary(group, name, replicate, seed, material)
+                found[name].append({**one, "variant": fields.get("variant")})
     return {name: entries for name, entries in found.items() if entries}
 
 

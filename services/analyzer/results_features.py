@@ -1,15 +1,4 @@
-"""What results.json says about features: edges with their controls, chains, labels, examples.
-
-Definitions, the same for every edge parent -> child of a tracking:
-  share        persist / alive_parent, persist being one-to-one matches at r >= threshold
-  ceiling      the same statistic between two dictionary seeds of the *parent* model: what the share
-               would be if the child were the same model (ceiling_child: of the child model)
-  null         the same statistic after the child's stream was rolled: what chance gives
-  *_any        the same with any-match instead: a partner may be used more than once
-  inherited    persist / alive_child, the share of the child's features that come from the parent
-  share_of_ceiling  share / ceiling; 1 means that nothing more could have been found
-  best_r       histograms of the highest r that each live feature of the parent reaches
-"""
+"""What results.json says about single features: trackings, chains, labels, examples."""
 
 from __future__ import annotations
 
@@ -20,7 +9,6 @@ from services.analyzer.family import section
 from services.analyzer.material import Material
 
 Values = dict[str, Any]
-COUNTS = ("alive_parent", "alive_child", "persist", "disappear", "emerge", "persist_any")
 
 
 def trackings(material: Material) -> Values:
@@ -35,16 +23,6 @@ def trackings(material: Material) -> Values:
             "universal": len(material.universal[name]) if name in material.universal else None,
         }
     return found
-
-
-def edges(material: Material) -> list[Values]:
-    """One entry for every edge of every tracking. ValueError when counts do not add up."""
-    return [
-        _edge(tracking, parent, child, material)
-        for tracking in material.trackings
-        for parent, child in material.parameters.edges
-        if f"match/{tracking}/{parent}/{child}" in material.results
-    ]
 
 
 def universal(material: Material) -> list[Values]:
@@ -84,55 +62,6 @@ def examples(material: Material) -> Values:
     }
 
 
-def _ratio(part: float | None, whole: float | None) -> float | None:
-    return part / whole if part is not None and whole else None
-
-
-def _check(name: str, match: Mapping[str, Any]) -> None:
-    """Every live feature has one fate; anything else is a mistake of the match stage."""
-    if match["persist"] + match["disappear"] != match["alive_parent"]:
-        raise ValueError(f"{name}: persist + disappear is not alive_parent")
-    if match["persist"] + match["emerge"] != match["alive_child"]:
-        raise ValueError(f"{name}: persist + emerge is not alive_child")
-
-
-def _edge(tracking: str, parent: str, child: str, material: Material) -> Values:
-    results = material.results
-    match = results[f"match/{tracking}/{parent}/{child}"]
-    _check(f"{tracking}: {parent} -> {child}", match)
-    null = results.get(f"null/{tracking}/{parent}/{child}", {})
-    ceiling = results.get(f"ceiling/{tracking}/{parent}", {})
-    ceiling_child = results.get(f"ceiling/{tracking}/{child}", {})
-    fields = section(material.spec, "tracking").get(tracking, {})
-    share = _ratio(match["persist"], match["alive_parent"])
-    share_any = _ratio(match["persist_any"], match["alive_parent"])
-    return {
-        "tracking": tracking,
-        "dictionary": fields.get("dictionary"),
-        "parent": parent,
-        "child": child,
-        "threshold": fields.get("threshold"),
-        "min_firings": fields.get("min_firings"),
-        **{key: match[key] for key in COUNTS},
-        "share": share,
-        "share_any": share_any,
-        "inherited": _ratio(match["persist"], match["alive_child"]),
-        "ceiling": ceiling.get("share"),
-        "ceiling_any": ceiling.get("share_any"),
-        "ceiling_child": ceiling_child.get("share"),
-        "ceiling_child_any": ceiling_child.get("share_any"),
-        "null": null.get("share"),
-        "null_any": null.get("share_any"),
-        "best_r": {
-            "edge": match.get("best_r_parent"),
-            "ceiling": ceiling.get("best_r_parent"),
-            "null": null.get("best_r_parent"),
-        },
-        "share_of_ceiling": _ratio(share, ceiling.get("share")),
-        "share_of_ceiling_any": _ratio(share_any, ceiling.get("share_any")),
-    }
-
-
 def _context(context: Mapping[str, Any], corpora: Sequence[str], names: Sequence[str]) -> Values:
     """A context with the name of its corpus; `names` are the fields to keep as they are."""
     number = context.get("corpus")
@@ -153,7 +82,19 @@ def _label(
         **{key: row[key] for key in ("feature", "precision", "recall", "f1")},
         "persists_in": [models[number] for number in row["persists_in"]],
         "contexts": [_context(one, corpora, ("tokens", "activations")) for one in contexts],
+        "about": _about(tracking, model, row["feature"], material),
     }
+
+
+def _about(tracking: str, model: str, feature: int, material: Material) -> Values | None:
+    """What a feature does beside firing: density, corpora, positions, tokens raised and lowered."""
+    known = material.effects.get((tracking, model, feature))
+    if known is None:
+        return None
+    corpora = material.corpora_of(tracking)
+    shares = {corpora[n]: share for n, share in known["corpora"].items() if n < len(corpora)}
+    names = ("density", "max", "positions", "raised", "lowered")
+    return {**{name: known[name] for name in names}, "corpora": shares}
 
 
 def _universal_example(tracking: str, models: Sequence[str], material: Material) -> Values | None:
@@ -164,6 +105,10 @@ def _universal_example(tracking: str, models: Sequence[str], material: Material)
     return {
         **{key: example.get(key) for key in ("label", "reason", "features", "correlations")},
         "models": list(models),
+        "about": [
+            _about(tracking, model, feature, material)
+            for model, feature in zip(models, example["features"], strict=True)
+        ],
         "contexts": [
             _context(one, corpora, ("tokens", "activations")) for one in example["contexts"]
         ],
@@ -175,10 +120,13 @@ def _failing_example(tracking: str, models: Sequence[str], material: Material) -
     if not example:
         return None
     corpora = material.corpora_of(tracking)
+    parent, child = models[example["parent"]], models[example["child"]]
     return {
         **{key: example.get(key) for key in ("feature", "closest", "r", "label", "reason")},
-        "parent": models[example["parent"]],
-        "child": models[example["child"]],
+        "parent": parent,
+        "child": child,
+        "about": _about(tracking, parent, example["feature"], material),
+        "about_closest": _about(tracking, child, example["closest"], material),
         "contexts": [
             _context(one, corpora, ("tokens", "parent", "child")) for one in example["contexts"]
         ],

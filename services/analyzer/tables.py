@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
+from services.analyzer import tables_chains, tables_edges, tables_features
+from services.analyzer.tables_edges import bins
 from shared.stage import Input
 
 Row = dict[str, Any]
@@ -20,7 +19,7 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
     """A different, harmless file name for every name."""
     found: dict[str, str] = {}
     for name in names:
-        plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+        plain = re.sub(r"[^A-Za-z0-9._@-]", "_", name)
         while plain in found.values():
             plain += "_"
         found[name] = plain
@@ -35,15 +34,22 @@ def write(results: Mapping[str, Any], inputs: Mapping[str, Input], directory: Pa
         ("sweeps", sweeps(results)),
         ("dictionaries", dictionaries(results)),
         ("densities", densities(results)),
-        ("edges", edges(results)),
-        ("best_r", best_r(results)),
+        ("edges", tables_edges.edges(results["edges"])),
+        ("ancestors", tables_edges.edges(results["ancestors"])),
+        ("curve", tables_edges.curve(results)),
+        ("best_r", tables_edges.best_r(results)),
+        ("merges", tables_chains.merges(results)),
+        ("regained", results["regained"]),
+        ("training", tables_chains.training(results)),
+        ("stability", tables_chains.stability(results)),
+        ("crosscoders", tables_chains.crosscoders(results)),
         ("universal", universal(results)),
         ("labels", labels(results)),
         ("examples", examples(results)),
     ):
         _write(directory / f"{name}.csv", rows)
     for name, plain in file_names(results["models"]).items():
-        _write(directory / f"features_{plain}.csv", features(name, results, inputs))
+        _write(directory / f"features_{plain}.csv", tables_features.features(name, results, inputs))
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -126,36 +132,8 @@ def densities(results: Mapping[str, Any]) -> list[Row]:
         for name, entries in results["dictionaries"].items()
         for entry in entries
         if entry["density_histogram"]
-        for low, high, features_ in _bins(entry["density_histogram"])
+        for low, high, features_ in bins(entry["density_histogram"])
     ]
-
-
-def edges(results: Mapping[str, Any]) -> list[Row]:
-    """One row for each edge, its histograms left to `best_r`."""
-    return [{key: edge[key] for key in edge if key != "best_r"} for edge in results["edges"]]
-
-
-def best_r(results: Mapping[str, Any]) -> list[Row]:
-    """One row for each bin of the histograms of best r: of an edge, its ceiling and its null."""
-    return [
-        {
-            **{key: edge[key] for key in ("tracking", "parent", "child")},
-            "of": which,
-            "r_from": low,
-            "r_to": high,
-            "features": features_,
-        }
-        for edge in results["edges"]
-        for which, histogram in edge["best_r"].items()
-        if histogram
-        for low, high, features_ in _bins(histogram)
-    ]
-
-
-def _bins(histogram: Mapping[str, Any]) -> Iterator[tuple[float, float, int]]:
-    """Lower edge, upper edge and count of each bin."""
-    for (low, high), counted in zip(pairwise(histogram["edges"]), histogram["counts"], strict=True):
-        yield low, high, counted
 
 
 def universal(results: Mapping[str, Any]) -> list[Row]:
@@ -174,7 +152,7 @@ def labels(results: Mapping[str, Any]) -> list[Row]:
     """One row for each label and model: its best feature."""
     return [
         {
-            **{key: row[key] for key in row if key not in ("persists_in", "contexts")},
+            **{key: row[key] for key in row if key not in ("persists_in", "contexts", "about")},
             "persists_in": " ".join(row["persists_in"]),
         }
         for row in results["labels"]
@@ -220,40 +198,3 @@ def shown(
         (example["parent"], example["feature"], context["parent"]),
         (example["child"], example["closest"], context["child"]),
     ]
-
-
-def features(name: str, results: Mapping[str, Any], inputs: Mapping[str, Input]) -> list[Row]:
-    """One row for each feature of a model and each edge that ends at the model.
-
-    `side` says whether the model is the edge's parent or child, `other` names the other model;
-    status, best, best_r, match and match_r are those of the match stage.
-    """
-    rows = []
-    for edge in results["edges"]:
-        if name not in (edge["parent"], edge["child"]):
-            continue
-        side = "parent" if name == edge["parent"] else "child"
-        other = edge["child"] if side == "parent" else edge["parent"]
-        role = f"match/{edge['tracking']}/{edge['parent']}/{edge['child']}"
-        place = {"tracking": edge["tracking"], "side": side, "other": other}
-        corpora = results["trackings"][edge["tracking"]]["corpora"] or ()
-        described = _described(edge["tracking"], name, inputs, corpora)
-        for row in pq.read_table(inputs[role].path / f"{side}.parquet").to_pylist():
-            rows.append({**place, **row, **described.get(row["feature"], {})})
-    return rows
-
-
-def _described(
-    tracking: str, name: str, inputs: Mapping[str, Input], corpora: Sequence[str]
-) -> dict[int, Row]:
-    """Density, strength and best label of each feature, where the contexts stage was run.
-
-    Its columns corpus_0, corpus_1 .. (share of the firings in each corpus) get the corpora's names.
-    """
-    source = inputs.get(f"contexts/{tracking}/{name}")
-    if source is None:
-        return {}
-    table = pq.read_table(source.path / "features.parquet")
-    names = {f"corpus_{number}": f"share_in_{corpus}" for number, corpus in enumerate(corpora)}
-    table = table.rename_columns([names.get(column, column) for column in table.column_names])
-    return {row["feature"]: row for row in table.to_pylist()}

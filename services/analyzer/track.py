@@ -1,6 +1,6 @@
 """Stage `track`: chains of features through the family, and the features that the figures show.
 
-M: models, U: universal features, W: shown windows, K: tokens of a window.
+M: models, F: features of a model, U: universal features.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ import pyarrow.parquet as pq
 from services.analyzer.chains import models_reached, universal_chains
 from services.analyzer.codes import FeatureMajor, FloatArray, IntArray, load_codes
 from services.analyzer.correlate import pair_correlation
+from services.analyzer.example_figures import failing_figure, universal_figure
 from services.analyzer.examples import (
     EdgeTable,
     FailingExample,
-    UniversalExample,
-    context_rows,
     failing_example,
-    shown_contexts,
     universal_example,
 )
-from shared.parameters import TrackParameters
+from services.analyzer.fates import Kin, along, fate_table, merges, regained
+from services.analyzer.standardise import BoolArray
+from shared.parameters import TrackEdge, TrackParameters
 from shared.stage import Input, Leave, Stage, StageError
 
-DIGITS = 6  # of numbers in figures.json
+# Rows of chains.parquet that are read together: one feature is found without reading the others.
+GROUP_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -65,31 +66,82 @@ def run(stage: Stage) -> None:
     )
     labels = _labels(family, contexts)
     figures = {
-        "universal_example": _universal_figure(family, universal, chosen, contexts[0]),
-        "failing_example": _failing_figure(failing, chosen, contexts),
+        "universal_example": universal_figure(universal, family.chains_UM, chosen, contexts[0]),
+        "failing_example": failing_figure(failing, chosen, contexts),
         "labels": labels,
     }
     text = json.dumps(figures, indent=1, sort_keys=True, allow_nan=False)
     (stage.output / "figures.json").write_text(text + "\n", encoding="utf-8")
     pq.write_table(_universal_table(family, chosen), stage.output / "universal.parquet")
-    stage.results.update(universal=len(family.chains_UM), labels=labels)
+    kin = _kin(stage, parameters, family, codes)
+    pq.write_table(fate_table(kin), stage.output / "chains.parquet", row_group_size=GROUP_ROWS)
+    stage.results.update(
+        universal=len(family.chains_UM),
+        labels=labels,
+        merges=merges(kin),
+        regained=regained(kin),
+        along=along(kin),
+    )
 
 
 def _family(
     parameters: TrackParameters, codes: Sequence[Input], matches: Sequence[Input]
 ) -> Family:
-    if len(matches) != len(parameters.edges):
-        raise StageError(f"{len(parameters.edges)} edges, but {len(matches)} match inputs")
-    edges = [
-        EdgeTable.read(edge.parent, edge.child, source.path)
-        for edge, source in zip(parameters.edges, matches, strict=True)
-    ]
     widths = [int(source.results["features"]) for source in codes]
+    edges = _edge_tables("edges", parameters.edges, "match", matches, widths)
     chains_UM = universal_chains(
         widths, [(edge.parent, edge.child) for edge in edges], [edge.match for edge in edges]
     )
     r_EU = [edge.match_r[chains_UM[:, edge.parent]] for edge in edges]
     return Family(edges, chains_UM, np.min(r_EU, axis=0) if r_EU else np.empty(0))
+
+
+def _edge_tables(
+    field: str,
+    edges: Sequence[TrackEdge],
+    role: str,
+    matches: Sequence[Input],
+    widths: Sequence[int],
+) -> list[EdgeTable]:
+    """The tables of one field's edges. Raises StageError where inputs do not fit the parameters."""
+    if len(matches) != len(edges):
+        raise StageError(f"{len(edges)} {field}, but {len(matches)} {role} inputs")
+    found = []
+    for number, (edge, source) in enumerate(zip(edges, matches, strict=True)):
+        if not 0 <= edge.parent < edge.child < len(widths):
+            raise StageError(
+                f"{field}/{number} leads from model {edge.parent} to {edge.child}: models are "
+                f"numbered from 0 to {len(widths) - 1}, ancestors before descendants"
+            )
+        table = EdgeTable.read(edge.parent, edge.child, source.path)
+        if len(table.match) != widths[edge.parent]:
+            raise StageError(
+                f"{role}/{number} has {len(table.match)} features of model {edge.parent}, its "
+                f"codes have {widths[edge.parent]}"
+            )
+        found.append(table)
+    return found
+
+
+def _kin(stage: Stage, parameters: TrackParameters, family: Family, codes: Sequence[Input]) -> Kin:
+    """What fates are told from: live features, and matches along edges and over generations."""
+    widths = [int(source.results["features"]) for source in codes]
+    ancestors = _edge_tables(
+        "ancestors", parameters.ancestors, "ancestor", stage.group("ancestor"), widths
+    )
+    alive: list[BoolArray] = []
+    for source in codes:
+        if stage.stopping:
+            raise Leave
+        alive.append(load_codes(source).firings >= max(1, parameters.min_firings))
+    return Kin(
+        alive=alive,
+        edges=family.pairs,
+        matches=family.matches,
+        chains_UM=family.chains_UM,
+        ancestors=[(table.parent, table.child) for table in ancestors],
+        direct=[table.match for table in ancestors],
+    )
 
 
 def _codes(
@@ -123,72 +175,6 @@ def _universal_table(family: Family, codes: Sequence[FeatureMajor]) -> pa.Table:
         columns[f"r_{model}"] = pa.array(r_U, pa.float64())
     columns["weakest_r"] = pa.array(family.weakest_r_U, pa.float64())
     return pa.table(columns)
-
-
-def _universal_figure(
-    family: Family,
-    example: UniversalExample | None,
-    codes: Sequence[FeatureMajor],
-    contexts: Input,
-) -> dict[str, Any] | None:
-    if example is None:
-        return None
-    features = family.chains_UM[example.row].tolist()
-    firings = [own.of(feature) for own, feature in zip(codes, features, strict=True)]
-    correlations = [
-        [round(pair_correlation(one, other, codes[0].tokens), DIGITS) for other in firings]
-        for one in firings
-    ]
-    shown = shown_contexts(context_rows(contexts.path, [features[0]]))
-    return {
-        "label": example.label,
-        "reason": example.reason,
-        "features": features,
-        "correlations": correlations,
-        "contexts": [
-            {
-                "corpus": row["corpus"],
-                "tokens": row["tokens"],
-                "activations": [
-                    _window(own, feature, row) for own, feature in zip(codes, features, strict=True)
-                ],
-            }
-            for row in shown
-        ],
-    }
-
-
-def _failing_figure(
-    example: FailingExample | None, codes: Sequence[FeatureMajor], contexts: Sequence[Input]
-) -> dict[str, Any] | None:
-    if example is None:
-        return None
-    parent, child = example.edge.parent, example.edge.child
-    shown = shown_contexts(context_rows(contexts[parent].path, [example.feature]))
-    return {
-        "parent": parent,
-        "child": child,
-        "feature": example.feature,
-        "closest": example.closest,
-        "r": round(example.r, DIGITS),
-        "label": example.label,
-        "reason": example.reason,
-        "contexts": [
-            {
-                "corpus": row["corpus"],
-                "tokens": row["tokens"],
-                "parent": _window(codes[parent], example.feature, row),
-                "child": _window(codes[child], example.closest, row),
-            }
-            for row in shown
-        ],
-    }
-
-
-def _window(codes: FeatureMajor, feature: int, row: dict[str, Any]) -> list[float]:
-    """The feature's activation on each token of a context."""
-    positions = row["start"] + np.arange(len(row["tokens"]))
-    return [round(float(value), DIGITS) for value in codes.at(feature, positions)]
 
 
 def _labels(family: Family, contexts: Sequence[Input]) -> list[dict[str, Any]]:

@@ -16,6 +16,9 @@ from services.analyzer.codes import FloatArray, IntArray
 BINS = 10  # equal parts of a feature's range of activation, (0, maximum]
 # A model reads from left to right: what made the feature fire stands before the token.
 SHARE_BEFORE = 2 / 3
+# Firings among which the strongest windows are looked for first, times the windows wanted. Few
+# features burst so that more are needed, and to sort all of a common one's firings takes longest.
+LOOKED_AT = 32
 
 Values = npt.NDArray[np.floating[Any]]
 
@@ -37,17 +40,34 @@ def top_firings(
 
     Equal activations are taken in the order of their positions.
     """
-    left = np.lexsort((positions_M, -values_M))
-    chosen: list[np.int64] = []
-    while len(left) and len(chosen) < count:
-        chosen.append(left[0])
-        left = left[np.abs(starts_M[left] - starts_M[left[0]]) >= window]
-    return np.array(chosen, np.int64)
+    size = min(len(values_M), LOOKED_AT * count)
+    while True:
+        among = _strongest(values_M, size)
+        left = among[np.lexsort((positions_M[among], -values_M[among]))]
+        chosen: list[np.int64] = []
+        while len(left) and len(chosen) < count:
+            chosen.append(left[0])
+            left = left[np.abs(starts_M[left] - starts_M[left[0]]) >= window]
+        if len(chosen) == count or len(among) == len(values_M):
+            return np.array(chosen, np.int64)
+        size = len(values_M)
 
 
-def bins_of(values_M: Values) -> IntArray:
-    """The bin 0 .. 9 of each activation; the maximum is in the last one."""
-    scaled: FloatArray = BINS * (values_M / np.float64(values_M.max()))
+def _strongest(values_M: Values, size: int) -> IntArray:
+    """The `size` strongest firings (places in M), with all that equal the weakest of them."""
+    if size >= len(values_M) or size == 0:
+        return np.arange(min(size, len(values_M)))
+    weakest = np.partition(values_M, len(values_M) - size)[len(values_M) - size]
+    return np.flatnonzero(values_M >= weakest)
+
+
+def bins_of(values_M: Values, maximum: float | FloatArray | None = None) -> IntArray:
+    """The bin 0 .. 9 of each activation; the maximum is in the last one.
+
+    The maximum is that of the values, or else given: of one feature, or for each value its own.
+    """
+    top = values_M.max() if maximum is None else maximum
+    scaled: FloatArray = BINS * (values_M / np.asarray(top, np.float64))
     return np.minimum(scaled.astype(np.int64), BINS - 1)
 
 

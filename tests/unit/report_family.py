@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 FEATURES = 320
@@ -29,6 +30,12 @@ TEN: dict[str, Any] = {
         "merge": {"method": "slerp", "at_zero": "base", "at_one": "everything-together", "t": 0.25}
     },
 }
+EVERYTHING: dict[str, Any] = {
+    "checkpoints": (100, 400),
+    "crosscoder": True,
+    "stability": True,
+    "ancestors": True,
+}
 ALONE: dict[str, Any] = {"base": PAPER["base"]}
 HOSTILE = "<script>alert('x')</script>"
 
@@ -46,17 +53,42 @@ class Family:
     universal: bool = True
     failing: bool = True
     token: str = "function"
+    init: str = "independent"
+    checkpoints: Sequence[int] = ()
+    crosscoder: bool = False
+    stability: bool = False
+    ancestors: bool = False
     corpora: tuple[str, ...] = ("babypython", "lua", "stories")
+
+    def names(self) -> list[str]:
+        """All models, checkpoints of the base before it."""
+        return [f"base@{step}" for step in self.checkpoints] + list(self.models)
 
     def edges(self) -> list[tuple[str, str]]:
         """All parent -> child edges."""
-        found = []
+        found = list(pairwise([f"base@{step}" for step in self.checkpoints] + ["base"]))
         for name, model in self.models.items():
             if "finetune" in model:
                 found.append((model["finetune"]["parent"], name))
             if "merge" in model:
                 found += [(model["merge"]["at_zero"], name), (model["merge"]["at_one"], name)]
         return found
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Ancestors with descendants that are not their children, where they are matched."""
+        found = set(self.edges())
+        while self.ancestors:
+            more = {(a, d) for a, b in found for c, d in found if b == c} - found
+            if not more:
+                break
+            found |= more
+        names = self.names()
+        return sorted(found - set(self.edges()), key=lambda p: [names.index(one) for one in p])
+
+    def cells(self) -> list[dict[str, float]]:
+        """A grid of three sizes and three sparsities."""
+        grid = [(features, k) for features in (512, 1024, 2048) for k in (8, 16, 32)]
+        return [{"features": features, "sparsity": k, "k": k} for features, k in grid]
 
     def spec(self) -> dict[str, Any]:
         """The user's document."""
@@ -77,6 +109,14 @@ class Family:
             "reference": "base",
         }
         group = {"models": "all", "hook": "mlp_post", "layer": 0, "l1": 3e-4, "tokens": 10**6}
+        group |= {"variant": "relu", "init": self.init}
+        groups: dict[str, Any] = {}
+        if self.dictionaries:
+            groups["mlp"] = {**group, "features": FEATURES, "seeds": list(self.seeds)}
+        if self.crosscoder:
+            groups["both"] = {"models": "all", "variant": "crosscoder", "k": 32, "features": 640}
+        grid = {"model": "base", "variant": "batchtopk", "features": [512, 1024, 2048]}
+        grid |= {"k": [8, 16, 32], "hook": "mlp_post", "layer": 0, "tokens": 10**6}
         return {
             "version": 1,
             "name": "luastories",
@@ -85,8 +125,7 @@ class Family:
             "corpora": {name: {"builtin": name} for name in self.corpora},
             "models": dict(self.models),
             "sweeps": {"stories-to-lua": sweep} if self.sweep else {},
-            "dictionaries": {"mlp": {**group, "features": FEATURES, "seeds": list(self.seeds)}}
-            if self.dictionaries
-            else {},
+            "dictionaries": groups,
+            "stability": {"grid": grid} if self.stability else {},
             "tracking": dict.fromkeys(self.trackings, tracking),
         }

@@ -6,8 +6,7 @@ parents' concepts. A feature persists where both models hold its concept, so all
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.unit.report_family import FEATURES, Family
+from tests.unit.report_track import add_contexts, add_track
 
-WINDOW = 18
 Role = tuple[Path, dict[str, Any]]
-CHANCE = {"share": 0.004, "share_any": 0.006}
+RESAMPLES = 60
+RULES = ("share", "share_any", "share_mutual")
+FATES = ("persist", "split", "merge", "disappear")  # of a parent's feature
+ARRIVALS = ("persist", "split", "merge", "emerge")  # of a child's
 
 
 def _concepts(family: Family, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """For each model the concept of each feature, -1 where it is dead."""
     found: dict[str, np.ndarray] = {}
     fresh = 0
-    for name in family.models:
+    for name in family.names():
         parents = [parent for parent, child in family.edges() if child == name]
         keep = [found[parent][found[parent] >= 0] for parent in parents]
         kept = np.unique(
@@ -42,41 +44,97 @@ def _concepts(family: Family, rng: np.random.Generator) -> dict[str, np.ndarray]
     return found
 
 
+def _status(mine: np.ndarray, match: np.ndarray, missing: str) -> np.ndarray:
+    """Every unmatched live feature `missing`, but some of them split or merged."""
+    status = np.where(mine < 0, "rare", np.where(match >= 0, "persist", missing))
+    unmatched = np.flatnonzero(status == missing)
+    status[unmatched[5::20]] = "split"
+    status[unmatched[11::40]] = "merge"
+    return status
+
+
 def _side(mine: np.ndarray, other: np.ndarray, missing: str, seed: int) -> pa.Table:
     """One side of a match artifact."""
     rng = np.random.default_rng(seed)
     place = {int(concept): number for number, concept in enumerate(other) if concept >= 0}
     match = np.array([place.get(int(concept), -1) if concept >= 0 else -1 for concept in mine])
     r = np.where(match >= 0, 0.8 + 0.19 * rng.random(len(mine)), 0.7 * rng.random(len(mine)))
-    status = np.where(mine < 0, "rare", np.where(match >= 0, "persist", missing))
+    status = _status(mine, match, missing)
+    parted = np.isin(status, ("split", "merge"))
     return pa.table(
         {
             "feature": pa.array(range(len(mine)), pa.int32()),
             "firings": pa.array(np.where(mine < 0, 0, rng.integers(10, 900, len(mine)))),
             "best": pa.array(np.where(match >= 0, match, rng.integers(0, FEATURES, len(mine)))),
             "best_r": pa.array(r),
+            "mutual": pa.array(match >= 0),
             "match": pa.array(match, pa.int32()),
             "match_r": pa.array(np.where(match >= 0, r, np.nan)),
+            "cosine": pa.array(0.9 * r),
+            "p": pa.array(np.full(len(mine), 0.001)),
+            "q": pa.array(np.full(len(mine), 0.002)),
+            "multiple_r": pa.array(np.where(parted, 0.91, np.nan), from_pandas=True),
+            "parts": pa.array([[1, 2] if one else [] for one in parted], pa.list_(pa.int32())),
             "status": pa.array(status.tolist()),
         }
     )
 
 
-def _match(directory: Path, parent: np.ndarray, child: np.ndarray) -> Role:
+def _curve(share: float, chance: float | None) -> list[dict[str, float | None]]:
+    """Shares that fall with the threshold and pass through `share` at .8."""
+    points = []
+    for threshold in np.arange(0.5, 0.96, 0.05).round(6).tolist():
+        at = min(1.0, max(0.0, share + 0.9 * (0.8 - threshold) * share))
+        low = None if chance is None else chance * 4 ** (10 * (0.8 - threshold) / 3)
+        shares = dict(zip(RULES, (at, min(1.0, 1.05 * at), 0.96 * at), strict=True))
+        nulls = dict.fromkeys(("null", "null_any", "null_mutual"), low)
+        points.append({"threshold": threshold, **shares, **nulls})
+    return points
+
+
+def _resampled(directory: Path, shares: Mapping[str, float], seed: int) -> dict[str, Any]:
+    """Writes bootstrap replicates around some shares; returns the intervals of the results."""
+    directory.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    drawn = {rule: shares[rule] + 0.01 * rng.standard_normal(RESAMPLES) for rule in RULES}
+    np.savez(directory / "bootstrap.npz", **drawn)
+    return {
+        rule.replace("share", "interval"): np.percentile(drawn[rule], (2.5, 97.5)).tolist()
+        for rule in RULES
+    }
+
+
+def _match(directory: Path, parent: np.ndarray, child: np.ndarray, chance: bool) -> Role:
     directory.mkdir(parents=True)
-    pq.write_table(_side(parent, child, "disappear", 3), directory / "parent.parquet")
-    pq.write_table(_side(child, parent, "emerge", 3), directory / "child.parquet")
+    tables = _side(parent, child, "disappear", 3), _side(child, parent, "emerge", 3)
+    pq.write_table(tables[0], directory / "parent.parquet")
+    pq.write_table(tables[1], directory / "child.parquet")
+    counts = [table["status"].to_pylist() for table in tables]
     alive = int((parent >= 0).sum()), int((child >= 0).sum())
-    persist = len(np.intersect1d(parent[parent >= 0], child[child >= 0]))
+    persist = counts[0].count("persist")
+    numbers = {"persist_any": persist + 7, "persist_mutual": persist - 3}
+    shares = {"share": persist / alive[0]}
+    shares |= {f"share_{rule}": numbers[f"persist_{rule}"] / alive[0] for rule in ("any", "mutual")}
+    null = {"share": 0.004, "share_any": 0.006, "share_mutual": 0.003, "shifts": [3000, 6000]}
+    if chance:
+        best = 0.5 * np.random.default_rng(2).random((2, alive[0]))
+        np.savez(directory / "null.npz", best_r_parent=best)
     return directory, {
         "alive_parent": alive[0],
         "alive_child": alive[1],
-        "persist": persist,
-        "disappear": alive[0] - persist,
-        "emerge": alive[1] - persist,
-        "persist_any": persist + 7,
-        "share": persist / alive[0],
-        "share_any": (persist + 7) / alive[0],
+        **{fate: counts[0].count(fate) for fate in FATES},
+        "emerge": counts[1].count("emerge"),
+        "split_child": counts[1].count("split"),
+        "merge_child": counts[1].count("merge"),
+        **numbers,
+        **shares,
+        **_resampled(directory, shares, 4),
+        "significant": persist + 20 if chance else None,
+        "tokens": 20_000,
+        "documents": 180,
+        "null": null if chance else None,
+        "curve": _curve(shares["share"], 0.004 if chance else None),
+        "cosine": {"mean": 0.93, "mutual": 0.9 * shares["share"]},
         "best_r_parent": best_r(alive[0], persist),
         "best_r_child": best_r(alive[1], persist),
     }
@@ -91,148 +149,40 @@ def best_r(alive: int, persist: int) -> dict[str, Any]:
     return {"edges": edges, "counts": counts.tolist()}
 
 
+def _control(directory: Path, share: float, seed: int) -> Role:
+    """A match stage of which only shares matter."""
+    shares = dict(zip(RULES, (share, share + 0.03, share - 0.02), strict=True))
+    found = {**shares, **_resampled(directory, shares, seed), "curve": _curve(share, None)}
+    return directory, {**found, "best_r_parent": best_r(280, int(280 * share))}
+
+
 def add_tracking(directory: Path, tracking: str, family: Family, inputs: dict[str, Role]) -> None:
+    """The roles of one tracking."""
     rng = np.random.default_rng(len(tracking))
     concepts = _concepts(family, rng)
-    for parent, child in family.edges():
-        place = directory / tracking / f"{parent}-{child}"
+    place = directory / tracking
+    for parent, child in (*family.edges(), *family.pairs()):
+        kind = "match" if (parent, child) in family.edges() else "ancestor"
+        pair = concepts[parent], concepts[child]
         role = f"{tracking}/{parent}/{child}"
-        inputs[f"match/{role}"] = _match(place, concepts[parent], concepts[child])
-        if family.null:
-            inputs[f"null/{role}"] = (directory, {**CHANCE, "best_r_parent": best_r(280, 1)})
-    for name in family.models:
+        inputs[f"{kind}/{role}"] = _match(place / f"{parent}-{child}", *pair, family.null)
+        if kind == "ancestor":
+            continue
+        share = inputs[f"match/{role}"][1]["share"]
         if len(family.seeds) > 1:
-            share = 0.62 + 0.1 * float(rng.random())
-            ceiling = {"share": share, "share_any": share + 0.03}
-            ceiling["best_r_parent"] = best_r(280, 190)
-            inputs[f"ceiling/{tracking}/{name}"] = (directory, ceiling)
-        inputs[f"contexts/{tracking}/{name}"] = _contexts(
-            directory / tracking / f"contexts-{name}", concepts[name], family
+            crossed = _control(place / f"crossed-{parent}-{child}", 0.9 * share, 5)
+            inputs[f"crossed/{role}"] = crossed
+        scaling = {"disappear": 90, "false_disappear": 11, "emerge": 80, "false_emerge": 7}
+        inputs[f"scaling/{role}"] = (directory, {**scaling, "same_basis": True})
+    for name in family.names():
+        ceiling = 0.62 + 0.1 * float(rng.random())
+        if family.init == "parent":
+            inputs[f"warm/{tracking}/{name}"] = _control(place / f"warm-{name}", ceiling + 0.2, 6)
+            unrelated = _control(place / f"unrelated-{name}", 0.12, 7)
+            inputs[f"unrelated/{tracking}/{name}"] = unrelated
+        elif len(family.seeds) > 1:
+            inputs[f"ceiling/{tracking}/{name}"] = _control(place / f"two-{name}", ceiling, 6)
+        inputs[f"contexts/{tracking}/{name}"] = add_contexts(
+            place / f"contexts-{name}", concepts[name], family
         )
-    inputs[f"track/{tracking}"] = _track(directory / tracking / "track", concepts, family)
-
-
-def _tokens(family: Family) -> list[str]:
-    words = ["local", " x", " =", " 12", "\n", family.token, " add", "(", "a", ",", " b", ")"]
-    return [*words, " return", " a", " +", " b", "\n", "end"]
-
-
-def _contexts(directory: Path, concepts: np.ndarray, family: Family) -> Role:
-    directory.mkdir(parents=True)
-    rng = np.random.default_rng(5)
-    rows = []
-    for feature in np.flatnonzero(concepts >= 0).tolist():
-        for kind, rank in (("top", 0), ("top", 1), ("sample", 0)):
-            values = np.where(rng.random(WINDOW) < 0.2, 3 * rng.random(WINDOW), 0.0)
-            rows.append(
-                {
-                    "feature": feature,
-                    "kind": kind,
-                    "rank": rank,
-                    "corpus": rank % len(family.corpora),
-                    "position": 100 * rank,
-                    "start": 100 * rank - 5,
-                    "tokens": _tokens(family),
-                    "activations": values.tolist(),
-                }
-            )
-    pq.write_table(pa.Table.from_pylist(rows), directory / "contexts.parquet")
-    shares = {f"corpus_{number}": 0.25 for number in range(len(family.corpora))}
-    described = [
-        {"feature": number, "density": 0.01, "mean": 0.4, "max": 3.0, **shares}
-        for number in range(FEATURES)
-    ]
-    pq.write_table(pa.Table.from_pylist(described), directory / "features.parquet")
-    return directory, {"labels": ["assignment"]}
-
-
-def _track(directory: Path, concepts: Mapping[str, np.ndarray], family: Family) -> Role:
-    directory.mkdir(parents=True)
-    rng = np.random.default_rng(6)
-    names = list(family.models)
-    rows = []
-    for concept in range(8) if family.universal else ():
-        row: dict[str, Any] = {}
-        for number, name in enumerate(names):
-            row[f"feature_{number}"] = int(np.flatnonzero(concepts[name] == concept)[0])
-            row[f"r_{number}"] = 1.0 if number == 0 else 0.8 + 0.2 * float(rng.random())
-        rows.append({**row, "weakest_r": 0.8 + 0.1 * float(rng.random())})
-    fields = [(f"feature_{n}", pa.int32()) for n in range(len(names))]
-    fields += [(f"r_{n}", pa.float64()) for n in range(len(names))]
-    schema = pa.schema([*fields, ("weakest_r", pa.float64())])
-    pq.write_table(pa.Table.from_pylist(rows, schema), directory / "universal.parquet")
-    labels = _labels(concepts, names)
-    figures = {
-        "universal_example": _universal_example(rows, names, family) if rows else None,
-        "failing_example": _failing_example(family) if family.failing and len(names) > 1 else None,
-        "labels": labels,
-    }
-    (directory / "figures.json").write_text(json.dumps(figures))
-    return directory, {"universal": len(rows), "labels": labels}
-
-
-def _labels(concepts: Mapping[str, np.ndarray], names: Sequence[str]) -> list[dict[str, Any]]:
-    return [
-        {
-            "label": label,
-            "model": number,
-            "feature": int(np.flatnonzero(concepts[name] == concept)[0]),
-            "precision": 0.95 - 0.2 * concept,
-            "recall": 0.9 - 0.2 * concept,
-            "f1": 0.92 - 0.2 * concept,
-            "persists_in": list(range(number + 1, len(names))),
-        }
-        for concept, label in enumerate(("assignment", "try-except"))
-        for number, name in enumerate(names)
-    ]
-
-
-def _strip(family: Family, seed: int, at: Sequence[int]) -> list[float]:
-    rng = np.random.default_rng(seed)
-    values = np.zeros(len(_tokens(family)))
-    values[list(at)] = 2 + 2 * rng.random(len(at))
-    return values.tolist()
-
-
-def _universal_example(
-    rows: Sequence[Mapping[str, Any]], names: Sequence[str], family: Family
-) -> dict[str, Any]:
-    size = len(names)
-    rng = np.random.default_rng(8)
-    r = 0.82 + 0.15 * rng.random((size, size))
-    correlations = np.where(np.eye(size) > 0, 1.0, (r + r.T) / 2).tolist()
-    return {
-        "label": "assignment",
-        "reason": "of all universal features it tells assignment best in the first model",
-        "features": [rows[0][f"feature_{number}"] for number in range(size)],
-        "correlations": correlations,
-        "contexts": [
-            {
-                "corpus": number % len(family.corpora),
-                "tokens": _tokens(family),
-                "activations": [_strip(family, 9 + place, (2, 7)) for place in range(size)],
-            }
-            for number in range(3)
-        ],
-    }
-
-
-def _failing_example(family: Family) -> dict[str, Any]:
-    return {
-        "parent": 0,
-        "child": 1,
-        "feature": 17,
-        "closest": 203,
-        "r": 0.4417,
-        "label": "try-except",
-        "reason": "it tells try-except in the parent",
-        "contexts": [
-            {
-                "corpus": 0,
-                "tokens": _tokens(family),
-                "parent": _strip(family, 20 + number, (5, 12)),
-                "child": _strip(family, 30 + number, (5, 8, 9)),
-            }
-            for number in range(3)
-        ],
-    }
+    inputs[f"track/{tracking}"] = add_track(place / "track", concepts, family)

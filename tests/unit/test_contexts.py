@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.analyzer import contexts, logits
 from services.analyzer import labels as label_scores
 from services.analyzer.contexts import run
+from services.analyzer.feature_table import features_table
 from services.analyzer.labels import joined, positives, score_labels
 from services.analyzer.readable import readable_tokens
 from services.analyzer.windows import bins_of, sample_firings, top_firings, window_starts
+from shared.lm.dictionary import load_dictionary
+from shared.lm.load import load_model
 from shared.stage import Leave, StageError
+from shared.stream import HeldOut
 from tests.planted import (
     Artifact,
     codes_of,
@@ -25,10 +32,14 @@ from tests.planted import (
     tokenizer_artifact,
     tokens_artifact,
 )
+from tests.reading import dictionary_artifact, reading_artifacts
 from tests.support import make_stage, run_stage
 
 CONTEXT, BLOCKS, WINDOW = 16, 40, 6
-PARAMETERS = {"tokens": 10**6, "context": CONTEXT, "window": WINDOW, "top": 4, "samples": 5}
+PARAMETERS = {
+    "layer": 0, "tokens": 10**6, "context": CONTEXT, "window": WINDOW, "top": 4, "samples": 5,
+    "logits": 3,
+}  # fmt: skip
 WORDS = ["<end>", " the", "x", " =", "\n", "ä", *[f" w{i}" for i in range(20)]]
 EQUALS = 3
 
@@ -64,6 +75,22 @@ def test_top_windows_are_the_strongest_that_do_not_overlap(seed: int, count: int
     free = [m for m in range(count) if (np.abs(starts[chosen] - starts[m]) >= 6).all()]
     assert len(chosen) == 5 or not free
     assert all(values[m] <= values[chosen[-1]] for m in free)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_top_windows_of_a_feature_with_bursts_equal_a_search_over_all_firings(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    positions = np.sort(rng.choice(4000, 1500, replace=False))
+    # The strongest firings stand together, so the few that are looked at first do not do.
+    values = np.where(positions % 1000 < 250, rng.integers(3, 6, 1500), rng.random(1500))
+    starts = window_starts(positions, 1000, 200)
+    chosen: list[int] = []
+    for place in sorted(range(1500), key=lambda m: (-values[m], positions[m])):
+        if all(abs(starts[place] - starts[other]) >= 200 for other in chosen):
+            chosen.append(place)
+    assert top_firings(positions, values, starts, 8, 200).tolist() == chosen[:8]
+    assert top_firings(positions, values, starts, 0, 200).tolist() == []
 
 
 def test_the_strongest_activation_is_in_the_last_of_ten_bins() -> None:
@@ -172,9 +199,10 @@ def test_corpora_share_labels_by_name_and_others_are_negative() -> None:
 # ---------------------------------------------------------------------- the whole stage
 
 
-@pytest.fixture
-def corpora(tmp_path: Path) -> dict[str, Artifact]:
-    """Two corpora of 20 blocks; the first has labelled `=` tokens."""
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    """Two corpora of 20 blocks; the first has labelled `=` tokens. A model of 4 features."""
+    tmp_path = tmp_path_factory.mktemp("corpora")
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, len(WORDS), (BLOCKS, CONTEXT))
     tokens[20:][tokens[20:] == EQUALS] = 0
@@ -183,6 +211,7 @@ def corpora(tmp_path: Path) -> dict[str, Artifact]:
         "tokens/0": tokens_artifact(tmp_path / "first", tokens[:20], labels),
         "tokens/1": tokens_artifact(tmp_path / "second", tokens[20:]),
         "tokenizer": tokenizer_artifact(tmp_path / "tokenizer", WORDS),
+        **reading_artifacts(tmp_path, 4),
     }
 
 
@@ -221,6 +250,15 @@ def test_contexts_show_the_tokens_and_activations_around_each_firing(
         kinds = [(row["kind"], row["rank"]) for row in own]
         assert kinds == [("top", n) for n in range(4)] + [("sample", n) for n in range(5)]
         assert dense[own[0]["position"], feature] == dense[:, feature].max()
+        edges = np.linspace(0, 1, 11)[1:-1]
+        for row in own:
+            part = dense[row["position"], feature] / dense[:, feature].max()
+            assert row["bin"] == np.searchsorted(edges, part, side="right")
+        assert own[0]["bin"] == 9
+        fired = dense[dense[:, feature] > 0, feature]
+        filled = len(np.unique(np.digitize(fired / fired.max(), edges)))
+        sampled = {row["bin"] for row in own if row["kind"] == "sample"}
+        assert len(sampled) == min(5, filled)
         starts = sorted(row["start"] for row in own if row["kind"] == "top")
         assert (np.diff(starts) >= WINDOW).all()
 
@@ -243,6 +281,108 @@ def test_the_features_table_tells_density_strength_corpora_and_label(
     assert [rows[3][name] for name in ("density", "mean", "max", "corpus_0")] == [0, *[None] * 3]
 
 
+@given(st.integers(0, 2**32 - 1), st.sampled_from([3, 8, 10, 24]), st.sampled_from([1, 40, 10**6]))
+@settings(max_examples=60, deadline=None)
+def test_counts_of_firings_equal_a_walk_over_all_of_them(
+    seed: int, context: int, block: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    contexts, corpora, features = 12, 3, 5
+    dense = firing(rng, contexts * context, features, 0.3)
+    dense[:, rng.integers(features)] = 0
+    stream = HeldOut(np.zeros((contexts, context), np.uint16), np.arange(contexts) % corpora)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_scores, "BLOCK_ENTRIES", block)
+        table = features_table(codes_of(dense).by_feature(), stream, corpora, {})
+    for row, column in zip(table.to_pylist(), dense.T, strict=True):
+        corpus, places, bins = [0] * corpora, [0] * 8, [0] * 10
+        for position in np.flatnonzero(column).tolist():
+            corpus[position // context % corpora] += 1
+            places[position % context * 8 // context] += 1
+            bins[min(9, int(10 * (float(column[position]) / float(column.max()))))] += 1
+        fired = sum(bins)
+        if fired == 0:
+            names = ("positions", "histogram", "corpus_0", "mean", "max")
+            assert [row[name] for name in names] == [None] * 5
+            continue
+        assert row["histogram"] == bins
+        assert row["positions"] == pytest.approx([count / fired for count in places])
+        shares = [row[f"corpus_{number}"] for number in range(corpora)]
+        assert shares == pytest.approx([count / fired for count in corpus])
+        assert row["mean"] == pytest.approx(column.sum(dtype=np.float64) / fired)
+        assert row["density"] == fired / len(column)
+
+
+def test_logits_name_the_tokens_that_a_feature_raises_and_lowers_most(
+    corpora: dict[str, Artifact], tmp_path: Path
+) -> None:
+    codes = encode_artifact(codes_of(planted(corpora)), tmp_path / "codes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logits, "CHUNK_VALUES", 3 * 300)  # three features at a time, then one
+        output, _ = run_stage(run, PARAMETERS, {**corpora, "codes": codes}, tmp_path / "contexts")
+    rows = pq.read_table(output / "logits.parquet").to_pylist()
+    expected = exact_effects(corpora)[:, : len(WORDS)]  # the model has 300 ids, the tokenizer 26
+    kinds = [(kind, rank) for kind in ("raised", "lowered") for rank in range(3)]
+    for feature, effects in enumerate(expected):
+        own = [row for row in rows if row["feature"] == feature]
+        assert [(row["kind"], row["rank"]) for row in own] == kinds
+        order = np.argsort(-effects)
+        assert [row["id"] for row in own] == [*order[:3], *order[::-1][:3]]
+        assert [row["token"] for row in own] == [WORDS[row["id"]] for row in own]
+        assert [row["effect"] for row in own] == pytest.approx(
+            [effects[row["id"]] for row in own], rel=1e-4, abs=1e-6
+        )
+    assert len(rows) == 4 * 6
+
+
+def exact_effects(corpora: dict[str, Artifact]) -> Any:
+    """Direct effects [F, V] in float64: the last norm as a linear map, without its division."""
+    model = load_model(corpora["model"][0]).double()
+    directions = load_dictionary(corpora["dictionary"][0]).decoder_FD.double()
+    down = model.model.layers[0].mlp.down_proj.weight
+    effects = directions @ down.T * model.model.norm.weight @ model.lm_head.weight.T
+    return (effects - effects.mean(1, keepdim=True)).detach().numpy()
+
+
+def test_effects_of_equal_size_come_in_the_order_of_their_ids() -> None:
+    effects = torch.tensor([[1.0, 3.0, 1.0, 3.0, -2.0, -2.0], [0.0] * 6])
+    ids, values = logits._extreme(effects, 6, 1)
+    assert ids.tolist() == [[1, 3, 0, 2, 4, 5], [0, 1, 2, 3, 4, 5]]
+    assert values[0].tolist() == [3, 3, 1, 1, -2, -2]
+    assert logits._extreme(effects, 6, -1)[0][0].tolist() == [4, 5, 0, 2, 1, 3]
+
+
+def test_a_dictionary_of_another_model_is_refused(
+    corpora: dict[str, Artifact], tmp_path: Path
+) -> None:
+    codes = encode_artifact(codes_of(planted(corpora)), tmp_path / "codes")
+    inputs = {**corpora, "codes": codes}
+    narrow = dictionary_artifact(tmp_path / "narrow", 4, 20)
+    with pytest.raises(StageError, match=r"directions have width 20, mlp_post has 48"):
+        run_stage(run, PARAMETERS, {**inputs, "dictionary": narrow}, tmp_path / "a")
+    fewer = dictionary_artifact(tmp_path / "fewer", 3, 48)
+    with pytest.raises(StageError, match=r"the dictionary has 3 features, the codes have 4"):
+        run_stage(run, PARAMETERS, {**inputs, "dictionary": fewer}, tmp_path / "b")
+    with pytest.raises(StageError, match=r"effects on the logits .* layer"):
+        run_stage(run, {**PARAMETERS, "layer": 9}, inputs, tmp_path / "c")
+
+
+def test_tables_are_written_in_groups_that_hold_whole_ranges_of_features(
+    corpora: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contexts, "GROUP_ROWS", 10)
+    codes = encode_artifact(codes_of(planted(corpora)), tmp_path / "codes")
+    output, _ = run_stage(run, PARAMETERS, {**corpora, "codes": codes}, tmp_path / "contexts")
+    for name in ("contexts", "logits"):
+        file = pq.ParquetFile(output / f"{name}.parquet")
+        ranges = [
+            file.metadata.row_group(group).column(0).statistics
+            for group in range(file.num_row_groups)
+        ]
+        assert len(ranges) > 2
+        assert all(one.max <= other.min for one, other in pairwise(ranges))
+
+
 def test_a_detector_is_the_best_feature_of_its_label_at_its_threshold(
     corpora: dict[str, Artifact], tmp_path: Path
 ) -> None:
@@ -262,20 +402,20 @@ def test_the_same_inputs_give_the_same_bytes(corpora: dict[str, Artifact], tmp_p
         run_stage(run, PARAMETERS, {**corpora, "codes": codes}, tmp_path / name)[0]
         for name in ("a", "b")
     ]
-    for name in ("contexts.parquet", "features.parquet", "labels.parquet"):
+    for name in ("contexts.parquet", "features.parquet", "labels.parquet", "logits.parquet"):
         assert (outputs[0] / name).read_bytes() == (outputs[1] / name).read_bytes()
 
 
 def test_a_dictionary_that_never_fires_gives_empty_tables(
     corpora: dict[str, Artifact], tmp_path: Path
 ) -> None:
-    silent = encode_artifact(codes_of(np.zeros((BLOCKS * CONTEXT, 3))), tmp_path / "codes")
+    silent = encode_artifact(codes_of(np.zeros((BLOCKS * CONTEXT, 4))), tmp_path / "codes")
     output, results = run_stage(
         run, PARAMETERS, {**corpora, "codes": silent}, tmp_path / "contexts"
     )
     assert results["labels"] == {"assignment": None}
     assert pq.read_table(output / "contexts.parquet").num_rows == 0
-    assert pq.read_table(output / "features.parquet")["density"].to_pylist() == [0, 0, 0]
+    assert pq.read_table(output / "features.parquet")["density"].to_pylist() == [0] * 4
 
 
 def test_codes_of_another_stream_are_refused(corpora: dict[str, Artifact], tmp_path: Path) -> None:

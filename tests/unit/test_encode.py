@@ -11,13 +11,13 @@ import torch
 from safetensors.numpy import load_file
 
 from services.analyzer import encode
-from services.analyzer.codes import CodesWriter, load_codes
-from services.analyzer.encode import run
+from services.analyzer.codes import CodesWriter, load_codes, load_documents
+from services.analyzer.encode import document_numbers, run
 from shared.lm.dictionary import Dictionary, load_dictionary
 from shared.lm.hooks import activations
 from shared.lm.load import load_model
 from shared.stage import Input, Leave, StageError
-from shared.stream import held_out
+from shared.stream import HeldOut, held_out
 from tests.dictionary_support import CONTEXT, WIDTH, packed_tokens, tiny_model
 from tests.planted import codes_of, dense_of, encode_artifact, firing
 from tests.support import make_stage, run_stage
@@ -47,8 +47,8 @@ def inputs(tmp_path: Path) -> Inputs:
     return {
         "model": (tiny_model(tmp_path / "model"), {}),
         "dictionary": (write_dictionary(tmp_path / "dictionary"), {}),
-        "tokens/0": (packed_tokens(tmp_path / "first", seed=1), {}),
-        "tokens/1": (packed_tokens(tmp_path / "second", blocks=8, seed=2), {}),
+        "tokens/0": (packed_tokens(tmp_path / "first", seed=1), {"end_of_text": 5}),
+        "tokens/1": (packed_tokens(tmp_path / "second", blocks=8, seed=2), {"end_of_text": 7}),
     }
 
 
@@ -84,6 +84,34 @@ def test_the_file_is_safetensors_with_features_ascending_in_each_token(
     within[stored["indptr"][1:-1] - 1] = False
     assert (np.diff(stored["features"])[within] > 0).all()
     assert (stored["values"] > 0).all()
+
+
+def test_documents_end_with_end_of_text_and_with_their_corpus(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    stream = held_out([inputs["tokens/0"][0], inputs["tokens/1"][0]], 300, CONTEXT)
+    tokens = stream.tokens_CT.reshape(-1).astype(np.int64)
+    ends = [int(np.bincount(part).argmax()) for part in (tokens[:144], tokens[144:])]
+    for number, end in enumerate(ends):
+        inputs[f"tokens/{number}"] = (inputs[f"tokens/{number}"][0], {"end_of_text": end})
+    output, results = run_stage(run, PARAMETERS, inputs, tmp_path / "codes")
+    documents_T = load_documents(Input("codes", output, results))
+    assert (documents_T.dtype, len(documents_T)) == (np.int32, results["tokens"])
+    # Token by token: a new document after each end-of-text, and at the second corpus.
+    expected: list[int] = []
+    number = 0
+    for place, token in enumerate(tokens.tolist()):
+        number += place == 144 and expected[-1] == number
+        expected.append(number)
+        number += token == ends[place >= 144]
+    assert documents_T.tolist() == expected
+    assert results["documents"] == expected[-1] + 1 > 2
+
+
+def test_an_end_of_text_at_the_end_of_a_corpus_ends_one_document_only() -> None:
+    tokens_CT = np.array([[1, 0, 3], [4, 5, 0], [2, 0, 2]])
+    stream = HeldOut(tokens_CT, np.array([0, 0, 1]))
+    assert document_numbers(stream, [0, 2]).tolist() == [0, 0, 1, 1, 1, 1, 2, 3, 3]
 
 
 def test_smaller_chunks_give_the_same_codes(

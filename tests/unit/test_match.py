@@ -1,4 +1,4 @@
-"""One-to-one matches, statuses, and the ground truths of matching (shared/paper.md)."""
+"""The match stage: rules, statuses, files and results."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 from scipy.optimize import linear_sum_assignment
 
-from services.analyzer.codes import Codes
 from services.analyzer.correlate import search
+from services.analyzer.cosine import Cosines
 from services.analyzer.match import match_codes, run
 from shared.assignment import matches_at, one_to_one
 from shared.stage import Leave, StageError
@@ -27,6 +28,7 @@ from tests.planted import (
 from tests.support import make_stage, run_stage
 
 PARAMETERS = {"threshold": 0.8, "min_firings": 10}
+FILES = ("parent.parquet", "child.parquet", "candidates.npz", "bootstrap.npz", "null.npz")
 
 
 def column(directory: Path, side: str, name: str) -> Any:
@@ -81,59 +83,18 @@ def test_every_live_feature_has_one_fate(
     child = parent[:, mixed] * (rng.random((40, others)) < 0.9)
     edge = match_codes(codes_of(parent), codes_of(child), 0.8, min_firings)
     counts = edge.counts(0.8)
-    assert counts["persist"] + counts["disappear"] == counts["alive_parent"]
-    assert counts["persist"] + counts["emerge"] == counts["alive_child"]
+    told = counts["persist"] + counts["disappear"] + counts["split"] + counts["merge"]
+    assert told == counts["alive_parent"]
+    told = counts["persist"] + counts["emerge"] + counts["split_child"] + counts["merge_child"]
+    assert told == counts["alive_child"]
+    assert counts["persist_mutual"] <= min(counts["persist_any"], counts["persist_any_child"])
+    assert edge.parent.mutual.sum() == edge.child.mutual.sum()
     assert counts["persist"] <= min(counts["persist_any"], counts["persist_any_child"])
     assert sum(counts["best_r_parent"]["counts"]) == counts["alive_parent"]
     matched = np.flatnonzero(edge.parent.match >= 0)
     assert (edge.child.match[edge.parent.match[matched]] == matched).all()
     assert (edge.parent.match_r[matched] >= 0.8).all()
     assert edge.parent.alive[matched].all()
-
-
-def test_a_model_matched_with_itself_persists_whole(tmp_path: Path) -> None:
-    codes = codes_of(firing(np.random.default_rng(0), 2000, 40, 0.05))
-    artifact = encode_artifact(codes, tmp_path / "codes")
-    output, results = match_artifact(artifact, artifact, tmp_path / "match")
-    assert results["alive_parent"] == results["persist"] == results["persist_any"] == 40
-    assert results["share"] == results["share_any"] == 1
-    assert results["tokens"] == 2000
-    assert column(output, "parent", "match").tolist() == list(range(40))
-    np.testing.assert_allclose(column(output, "parent", "match_r"), 1, atol=1e-12)
-
-
-def test_permuted_features_are_found_with_their_permutation() -> None:
-    rng = np.random.default_rng(1)
-    parent, order = firing(rng, 3000, 60, 0.03), rng.permutation(60)
-    edge = match_codes(codes_of(parent), codes_of(parent[:, order]), 0.8, 10)
-    assert (order[edge.parent.match] == np.arange(60)).all()
-    np.testing.assert_allclose(edge.parent.match_r, 1, atol=1e-12)
-
-
-def test_a_planted_lineage_is_counted_exactly(tmp_path: Path) -> None:
-    rng = np.random.default_rng(2)
-    kept, dropped, added, rare = (
-        firing(rng, 8000, count, density)
-        for count, density in ((50, 0.02), (20, 0.02), (30, 0.02), (5, 3e-4))
-    )
-    noise = rng.lognormal(0, 0.1, kept.shape)
-    parent = codes_of(np.concatenate([kept, dropped, rare], axis=1))
-    child = codes_of(np.concatenate([added, kept * noise], axis=1))
-    output, results = match_artifact(
-        encode_artifact(parent, tmp_path / "parent"),
-        encode_artifact(child, tmp_path / "child"),
-        tmp_path / "match",
-    )
-    expected = {"persist": 50, "disappear": 20, "emerge": 30, "persist_any": 50}
-    assert {name: results[name] for name in expected} == expected
-    assert results["alive_parent"] == 70
-    assert results["share"] == pytest.approx(50 / 70)
-    statuses = column(output, "parent", "status").tolist()
-    assert statuses == ["persist"] * 50 + ["disappear"] * 20 + ["rare"] * 5
-    statuses = column(output, "child", "status").tolist()
-    assert statuses == ["emerge"] * 30 + ["persist"] * 50
-    assert column(output, "parent", "match")[:50].tolist() == list(range(30, 80))
-    assert column(output, "parent", "best")[70:].tolist() == [-1] * 5
 
 
 def test_candidates_are_all_pairs_from_the_floor_on_so_a_threshold_can_move(
@@ -162,24 +123,12 @@ def test_candidates_are_all_pairs_from_the_floor_on_so_a_threshold_can_move(
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     codes = codes_of(firing(np.random.default_rng(4), 500, 20, 0.1))
     artifact = encode_artifact(codes, tmp_path / "codes")
-    outputs = [match_artifact(artifact, artifact, tmp_path / run)[0] for run in ("a", "b")]
-    for name in ("parent.parquet", "child.parquet", "candidates.npz"):
+    outputs = [
+        match_artifact(artifact, artifact, tmp_path / run, shifts=2, resamples=5)[0]
+        for run in ("a", "b")
+    ]
+    for name in FILES:
         assert (outputs[0] / name).read_bytes() == (outputs[1] / name).read_bytes()
-
-
-def test_rolling_the_childs_stream_leaves_no_match(tmp_path: Path) -> None:
-    codes = codes_of(firing(np.random.default_rng(5), 4000, 30, 0.02))
-    artifact = encode_artifact(codes, tmp_path / "codes")
-    _, results = match_artifact(artifact, artifact, tmp_path / "null", shift=1234)
-    assert (results["alive_child"], results["persist"], results["persist_any"]) == (30, 0, 0)
-
-
-def test_a_shift_by_the_whole_stream_is_refused_because_it_controls_nothing(
-    tmp_path: Path,
-) -> None:
-    codes = encode_artifact(codes_of(np.ones((5, 2))), tmp_path / "codes")
-    with pytest.raises(StageError, match="shift of 10 moves a stream of 5 tokens onto itself"):
-        match_artifact(codes, codes, tmp_path / "match", shift=10)
 
 
 def test_a_model_without_live_features_has_no_share(tmp_path: Path) -> None:
@@ -212,64 +161,6 @@ def test_a_stage_that_is_asked_to_stop_leaves(tmp_path: Path) -> None:
     assert list(stage.output.iterdir()) == []
 
 
-# -------------------------------------------------------- ground truths of shared/paper.md
-
-
-def best_r(parent: Any, child: Any) -> float:
-    return float(search(codes_of(parent), codes_of(child), 0.2).best_r_F.mean())
-
-
-def test_magnitude_noise_of_a_fifth_leaves_a_correlation_of_98() -> None:
-    rng = np.random.default_rng(6)
-    parent = firing(rng, 30_000, 8, 0.01)
-    child = parent * np.maximum(0.01, rng.normal(1, 0.2, parent.shape))
-    assert best_r(parent, child) == pytest.approx(0.98, abs=0.01)
-
-
-def test_a_tenth_of_misses_and_of_false_firings_leaves_a_correlation_of_90() -> None:
-    rng = np.random.default_rng(7)
-    parent = firing(rng, 30_000, 8, 0.01)
-    kept = parent * (rng.random(parent.shape) < 0.9)
-    false = firing(rng, 30_000, 8, 0.001) * (parent == 0)
-    assert best_r(parent, kept + false) == pytest.approx(0.90, abs=0.02)
-
-
-@pytest.mark.parametrize("way", ["split", "merge"])
-def test_an_even_split_or_merge_leaves_a_correlation_of_70_and_does_not_persist(way: str) -> None:
-    rng = np.random.default_rng(8)
-    whole = firing(rng, 30_000, 6, 0.01)
-    first = rng.random(whole.shape) < 0.5
-    halves = np.concatenate([whole * first, whole * ~first], axis=1)
-    parent, child = (whole, halves) if way == "split" else (halves, whole)
-    assert best_r(parent, child) == pytest.approx(0.70, abs=0.04)
-    counts = match_codes(codes_of(parent), codes_of(child), 0.8, 10).counts(0.8)
-    assert (counts["persist"], counts["persist_any"]) == (0, 0)
-
-
-def equally_rare(rng: np.random.Generator, tokens: int, features: int, firings: int) -> Codes:
-    """Independent features that fire on (almost exactly) that many tokens, magnitude 1 + Exp(1)."""
-    token_Z = rng.integers(0, tokens, features * firings)
-    feature_Z = np.repeat(np.arange(features), firings)
-    token_Z, feature_Z = np.divmod(np.unique(token_Z * features + feature_Z), features)
-    values = 1 + rng.exponential(1.0, len(token_Z))
-    starts = np.searchsorted(token_Z, np.arange(tokens + 1))
-    return Codes(starts, feature_Z.astype(np.int32), values.astype(np.float32), features)
-
-
-def test_rare_features_correlate_by_chance_and_the_less_the_more_they_fire() -> None:
-    # paper.md, 16 384 candidates: 17 % "persist" at one firing; 99th percentile of the best r
-    # .34 at 10 firings, .15 at 30, .07 at 100. It does not say how strongly they fire: a factor
-    # of two is left for that.
-    rng = np.random.default_rng(9)
-    expected = {1: 1.0, 10: 0.34, 30: 0.15, 100: 0.07}
-    for firings, percentile in expected.items():
-        parent, child = (equally_rare(rng, 88_000, n, firings) for n in (400, 16_384))
-        found = np.nan_to_num(search(parent, child, 0.5).best_r_F)
-        assert percentile / 2 <= np.quantile(found, 0.99) <= percentile * 2
-        by_chance = float((found >= 0.8).mean())
-        assert by_chance == pytest.approx(0.17 if firings == 1 else 0, abs=0.06)
-
-
 def test_only_the_codes_of_a_feature_can_be_kept() -> None:
     dense = firing(np.random.default_rng(10), 60, 5, 0.3)
     kept = codes_of(dense).only(np.array([1, 4]))
@@ -296,3 +187,175 @@ def test_candidates_below_the_threshold_change_no_match() -> None:
         alone = one_to_one(parent[high], child[high], r[high])
         assert (matches_at(threshold, parent, child, r) == high[alone]).all()
     assert len(matches_at(2.0, parent, child, r)) == 0
+
+
+# -------------------------------------------------------------- rules, controls, resuming
+
+
+def dense_reference(parent: Any, child: Any, threshold: float) -> tuple[int, int, int]:
+    """Numbers of parent features that persist: one-to-one, any, mutual best."""
+    r = np.corrcoef(parent.T, child.T)[: parent.shape[1], parent.shape[1] :]
+    high = np.where(r >= threshold, r, 0)
+    best = r.argmax(axis=1)
+    reached = r.max(axis=1) >= threshold
+    mutual = reached & (r.argmax(axis=0)[best] == np.arange(len(r)))
+    return (
+        int((high[linear_sum_assignment(high, maximize=True)] > 0).sum()),
+        int(reached.sum()),
+        int(mutual.sum()),
+    )
+
+
+def competing(rng: np.random.Generator, tokens: int = 1500) -> tuple[Any, Any]:
+    """Two models in which several features want the same partner."""
+    source = firing(rng, tokens, 12, 0.2)
+
+    def copies(count: int) -> Any:
+        kept = rng.random((tokens, count)) < rng.uniform(0.5, 1, count)
+        return source[:, rng.integers(0, 12, count)] * kept
+
+    return copies(25), copies(30)
+
+
+def test_the_curve_gives_all_three_rules_at_every_threshold(tmp_path: Path) -> None:
+    parent, child = competing(np.random.default_rng(20))
+    artifacts = [
+        encode_artifact(codes_of(dense), tmp_path / name)
+        for name, dense in (("parent", parent), ("child", child))
+    ]
+    # A floor above the curve must not cut the curve.
+    _, results = match_artifact(*artifacts, tmp_path / "match", threshold=0.8, floor=0.75)
+    thresholds = [row["threshold"] for row in results["curve"]]
+    assert thresholds == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
+    for row in results["curve"]:
+        expected = dense_reference(parent, child, row["threshold"])
+        found = [row["share"] * 25, row["share_any"] * 25, row["share_mutual"] * 25]
+        assert found == pytest.approx(expected)
+        assert (row["null"], row["null_any"], row["null_mutual"]) == (None, None, None)
+    at_eight = dense_reference(parent, child, 0.8)
+    assert max(len(set(dense_reference(parent, child, t))) for t in thresholds) == 3
+    names = ("persist", "persist_any", "persist_mutual")
+    assert tuple(results[name] for name in names) == at_eight
+    assert results["curve"][6]["share"] == results["share"]
+
+
+def test_mutual_marks_both_features_of_a_pair_that_is_best_both_ways() -> None:
+    parent, child = competing(np.random.default_rng(21))
+    edge = match_codes(codes_of(parent), codes_of(child), 0.8, 10)
+    marked = np.flatnonzero(edge.parent.mutual)
+    assert len(marked) > 3
+    assert (edge.child.best[edge.parent.best[marked]] == marked).all()
+    assert edge.child.mutual[edge.parent.best[marked]].all()
+    assert (edge.parent.best_r[marked] >= 0.8).all()
+
+
+def test_controls_fill_intervals_p_q_and_the_files(tmp_path: Path) -> None:
+    parent, child = competing(np.random.default_rng(22))
+    artifacts = [
+        encode_artifact(codes_of(dense), tmp_path / name)
+        for name, dense in (("parent", parent), ("child", child))
+    ]
+    output, results = match_artifact(*artifacts, tmp_path / "match", shifts=3, resamples=60)
+    assert sorted(path.name for path in output.iterdir()) == sorted(FILES)
+    assert results["documents"] == 75
+    for name in ("", "_any", "_mutual"):
+        low, high = results[f"interval{name}"]
+        assert low <= results[f"share{name}"] <= high
+        assert 0 < high - low < 0.6
+        with np.load(output / "bootstrap.npz", allow_pickle=False) as drawn:
+            assert np.percentile(drawn[f"share{name}"], [2.5, 97.5]) == pytest.approx([low, high])
+    p, q = column(output, "parent", "p"), column(output, "parent", "q")
+    assert ((q >= p) & (p > 0) & (q <= 1)).all()
+    assert results["significant"] == (q <= 0.05).sum()
+    assert np.isfinite(column(output, "child", "p")).all()
+
+
+def test_without_controls_their_results_are_null_and_their_files_empty(tmp_path: Path) -> None:
+    codes = encode_artifact(codes_of(firing(np.random.default_rng(0), 300, 9, 0.2)), tmp_path / "c")
+    output, results = match_artifact(codes, codes, tmp_path / "match")
+    for name in ("interval", "interval_any", "interval_mutual", "null", "significant", "cosine"):
+        assert results[name] is None
+    for name in ("p", "q", "cosine"):
+        assert pq.read_table(output / "parent.parquet")[name].null_count == 9
+    with np.load(output / "bootstrap.npz", allow_pickle=False) as stored:
+        assert [stored[name].shape for name in ("share", "share_any", "share_mutual")] == [(0,)] * 3
+    with np.load(output / "null.npz", allow_pickle=False) as stored:
+        assert stored["best_r_parent"].shape == (0, 9)
+
+
+def test_a_resumed_stage_computes_only_what_is_left_and_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, child = competing(np.random.default_rng(23))
+    inputs = {
+        name: encode_artifact(codes_of(dense), tmp_path / name)
+        for name, dense in (("parent", parent), ("child", child))
+    }
+    parameters = PARAMETERS | {"shifts": 3, "resamples": 10}
+    whole, results = run_stage(run, parameters, inputs, tmp_path / "whole")
+
+    stage = make_stage(parameters, inputs, tmp_path / "first")
+    stage.checkpoint_seconds = 0
+    searches: list[int] = []
+
+    def counted(*given: Any, **named: Any) -> Any:
+        searches.append(1)
+        if len(searches) == 3:
+            stage._stop.set()
+        return search(*given, **{**named, "watch": lambda *_: None})
+
+    monkeypatch.setattr("services.analyzer.match.search", counted)
+    monkeypatch.setattr("services.analyzer.null.search", counted)
+    with pytest.raises(Leave):
+        run(stage)
+    assert len(searches) == 3
+    last = max(stage.checkpoints.iterdir(), key=lambda path: int(path.name))
+    searches[:] = [1] * 10
+    output, resumed = run_stage(run, parameters, inputs, tmp_path / "second", resume=last)
+    assert len(searches) == 11  # the fourth of four
+    assert resumed == results
+    for name in FILES:
+        assert (output / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((7, 4), "child_dictionary has 7 features, but the child was encoded with 9"),
+        ((9, 5), "do not read the same basis: width 4 against 5"),
+    ],
+)
+def test_dictionaries_that_do_not_fit_are_refused(
+    tmp_path: Path, shape: tuple[int, int], message: str
+) -> None:
+    codes = encode_artifact(codes_of(firing(np.random.default_rng(0), 300, 9, 0.2)), tmp_path / "c")
+    given = {}
+    for name, of in (("parent", (9, 4)), ("child", shape)):
+        (tmp_path / name).mkdir()
+        save_file({"W_dec": np.ones(of, np.float32)}, tmp_path / name / "sae_weights.safetensors")
+        given[f"{name}_dictionary"] = (tmp_path / name, {})
+    with pytest.raises(StageError, match=message):
+        match_artifact(codes, codes, tmp_path / "match", inputs=given)
+
+
+def test_cosines_are_those_of_the_decoder_directions() -> None:
+    rng = np.random.default_rng(24)
+    parent, child = rng.standard_normal((9, 4)), rng.standard_normal((7, 4))
+    unit = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (parent, child)]
+    table = unit[0] @ unit[1].T
+    cosines = Cosines(*(side.astype(np.float32) for side in unit))
+    best_F = np.array([0, 3, -1, 6, 2, 2, 5, 1, -1])
+    of_parent, of_child = cosines.of_best(best_F, np.array([0, 7, 4, 1, -1, 6, 3]))
+    assert np.isnan(of_parent[[2, 8]]).all()
+    assert np.isnan(of_child[4])
+    some = best_F >= 0
+    np.testing.assert_allclose(
+        of_parent[some], table[np.flatnonzero(some), best_F[some]], atol=1e-6
+    )
+    assert of_child[1] == pytest.approx(table[7, 1], abs=1e-6)
+    alive_F, alive_G = np.arange(9) != 3, np.arange(7) != 2
+    masked = np.where(alive_F[:, None] & alive_G, table, -2)
+    closest = masked.argmax(axis=1)
+    mutual = alive_F & (masked.argmax(axis=0)[closest] == np.arange(9))
+    expected = np.where(mutual, closest, -1)
+    assert cosines.mutually_highest(alive_F, alive_G).tolist() == expected.tolist()

@@ -16,12 +16,24 @@ from shared.plan import SERVICE_OF, Plan, PlannedStage, make_plan, stage_key
 from shared.plan.estimates import Size, harvest_pays
 from shared.plan.graph import derived_seed
 from shared.resolve import resolve
+from shared.resolved import UploadInfo
 from shared.spec import load_spec, parse_spec
-from tests.unit.specs import EXAMPLES, NAMES, UPLOADS, FakeHub, edited, resolved, values
+from tests.unit.specs import (
+    COMMIT,
+    EXAMPLES,
+    NAMES,
+    UPLOADS,
+    FakeHub,
+    edited,
+    resolved,
+    values,
+)
 
 PARAMETERS = {
-    kind: getattr(parameters, f"{kind.title().replace('_', '')}Parameters") for kind in SERVICE_OF
-}
+    kind: getattr(parameters, f"{kind.title().replace('_', '')}Parameters")
+    for kind in SERVICE_OF
+    if kind != "dictionary_member"
+} | {"dictionary_member": parameters.MemberParameters}
 # Names of the inputs of every kind, as shared.parameters tells them.
 INPUTS = {
     "corpus": "",
@@ -34,22 +46,34 @@ INPUTS = {
     "merge": "at_zero|at_one",
     "sweep": r"at_zero|at_one|tokens/\d+",
     "harvest": r"model|tokens/\d+",
-    "dictionary": r"model|harvest|tokens/\d+",
+    "checkpoint": "train",
+    "dictionary": r"model|harvest|start|tokens/\d+",
+    "dictionary_set": r"model|tokens/\d+",
+    "dictionary_member": "set",
+    "import_dictionary": "model",
+    "crosscoder": r"parent|child|tokens/\d+",
     "evaluate_dictionary": r"model|dictionary|tokens/\d+",
     "encode": r"model|dictionary|tokens/\d+",
-    "match": "parent|child",
-    "contexts": r"codes|tokenizer|tokens/\d+",
-    "track": r"codes/\d+|contexts/\d+|match/\d+|tokens/\d+|tokenizer",
+    "match": "parent|child|parent_dictionary|child_dictionary",
+    "latent_scaling": r"(parent|child)(_dictionary|_codes)?|match|tokens/\d+",
+    "contexts": r"codes|tokenizer|model|dictionary|tokens/\d+",
+    "track": r"codes/\d+|contexts/\d+|match/\d+|ancestor/\d+|tokens/\d+|tokenizer",
     "report": r"(model|evaluate|untrained|sweep|corpus|tokens|track)/[^/]+|"
-    r"(dictionary|quality)/[^/]+/[^/]+/\d+|(match|null)/[^/]+/[^/]+/[^/]+|"
-    r"(ceiling|contexts)/[^/]+/[^/]+",
+    r"(dictionary|quality)/[^/]+/[^/]+/\d+|"
+    r"(match|ancestor|crossed|scaling|crosscoder)/[^/]+/[^/]+/[^/]+|"
+    r"(ceiling|contexts|warm|unrelated)/[^/]+/[^/]+|stability/[^/]+/\d+/(quality/\d+|ceiling)",
 }
 
 
 def example(name: str) -> Plan:
     """The plan of an example, without network."""
     spec = load_spec((EXAMPLES / name).read_bytes())
-    return make_plan(resolve(spec, lambda _name: None, ProvisionalHub()))
+    return make_plan(resolve(spec, any_upload, ProvisionalHub()))
+
+
+def any_upload(name: str) -> UploadInfo:
+    """An upload of every name, with ten megabytes of text."""
+    return UploadInfo(name, name.encode().hex().ljust(64, "0"), "jsonl", 10_000_000, 5000)
 
 
 def small(*changes: tuple[str, Any]) -> Plan:
@@ -89,7 +113,8 @@ def test_the_demo_plans_to_the_dag_one_would_draw() -> None:
         "dictionary": 8,  # four models, two seeds
         "evaluate_dictionary": 8,
         "encode": 8,
-        "match": 12,  # four edges, four nulls, four ceilings
+        "match": 13,  # four edges, one grandparent, four ceilings, four crossed
+        "latent_scaling": 4,
         "contexts": 4,
         "track": 1,
         "report": 1,
@@ -117,7 +142,8 @@ def test_the_paper_plans_to_the_dag_one_would_draw() -> None:
         "dictionary": 8,
         "evaluate_dictionary": 8,
         "encode": 8,
-        "match": 12,
+        "match": 13,
+        "latent_scaling": 4,
         "contexts": 4,
         "track": 1,
         "report": 1,
@@ -128,7 +154,7 @@ def test_the_paper_plans_to_the_dag_one_would_draw() -> None:
     assert role(plan, "model/lua").parameters["learning_rate"] == 2e-5
 
 
-@pytest.mark.parametrize("name", ["demo.yaml", "paper.yaml"])
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.yaml")))
 def test_every_stage_keeps_the_contract_of_its_kind(name: str) -> None:
     seen: set[str] = set()
     for stage in example(name).stages:
@@ -170,39 +196,305 @@ def test_all_models_are_evaluated_on_all_corpora_and_encode_the_same_stream() ->
     assert streams == {tuple(everything[:2])}
 
 
-def test_edges_nulls_and_ceilings_compare_the_right_codes() -> None:
-    plan = small()
-    match = role(plan, "match/main/left/merged")
-    parent, child = (plan.stage(match.inputs[end]) for end in ("parent", "child"))
-    assert parent.inputs["dictionary"] == report(plan).inputs["dictionary/mlp/left/0"]
-    assert child.inputs["dictionary"] == report(plan).inputs["dictionary/mlp/merged/0"]
-    null = role(plan, "null/main/left/merged")
-    assert null.inputs == match.inputs
-    assert match.parameters["shift"] == 0
-    assert 0 < null.parameters["shift"] < 2000
-    ceiling = role(plan, "ceiling/main/left")
-    ends = [plan.stage(ceiling.inputs[end]) for end in ("parent", "child")]
-    assert [end.inputs["dictionary"] for end in ends] == [
-        report(plan).inputs[f"dictionary/mlp/left/{number}"] for number in (0, 1)
+def ends(plan: Plan, name: str) -> list[tuple[str, str]]:
+    """Model and dictionary of the two codes that a match compares."""
+    match = role(plan, name)
+    codes = [plan.stage(match.inputs[end]) for end in ("parent", "child")]
+    return [(one.inputs["model"], one.inputs["dictionary"]) for one in codes]
+
+
+def dictionaries(plan: Plan, *names: str) -> list[tuple[str, str]]:
+    """Model and dictionary of {model}/{replicate} of the group mlp."""
+    inputs = report(plan).inputs
+    return [
+        (inputs[f"model/{name.split('/')[0]}"], inputs[f"dictionary/mlp/{name}"]) for name in names
     ]
 
 
-def test_a_null_shift_is_no_simple_fraction_of_the_stream() -> None:
-    for tokens in (1000, 2000, 100_000):
-        shift = role(small(("tracking.main.tokens", tokens)), "null/main/base/left").parameters
-        for corpora in range(1, 7):  # a stream may be k / n as long as asked for
-            for whole in range(1, corpora + 1):
-                length = tokens * whole // corpora
-                assert min(shift["shift"] % length, -shift["shift"] % length) > tokens // 100
+def test_edges_and_their_controls_compare_the_right_codes() -> None:
+    plan = small()
+    compared = {
+        "match/main/left/merged": ("left/0", "merged/0"),
+        "ancestor/main/base/merged": ("base/0", "merged/0"),
+        "ceiling/main/left": ("left/0", "left/1"),
+        "crossed/main/left/merged": ("left/0", "merged/1"),
+    }
+    for name, places in compared.items():
+        assert ends(plan, name) == dictionaries(plan, *places)
+        inputs = role(plan, name).inputs
+        assert [
+            inputs[f"{end}_dictionary"] for end in ("parent", "child")
+        ] == [dictionary for _, dictionary in dictionaries(plan, *places)]  # fmt: skip
+
+
+def test_shifts_are_for_edges_and_resamples_for_everything() -> None:
+    plan = small(("tracking.main.controls", {"shifts": 7, "resamples": 50}))
+    shifts = {
+        name.split("/")[0]: plan.stage(key).parameters["shifts"]
+        for name, key in report(plan).inputs.items()
+        if plan.stage(key).kind == "match"
+    }
+    assert shifts == {"match": 7, "ancestor": 7, "ceiling": 0, "crossed": 0}
+    matches = [stage for stage in plan.stages if stage.kind == "match"]
+    assert {stage.parameters["resamples"] for stage in matches} == {50}
 
 
 def test_controls_can_be_turned_off() -> None:
-    plan = small(("tracking.main.controls", {"seeds": False, "null": False}))
+    off = {"seeds": False, "null": False, "latent_scaling": False, "resamples": 0}
+    plan = small(("tracking.main.controls", off), ("tracking.main.ancestors", False))
     assert kinds(plan)["match"] == 4
     assert kinds(plan)["encode"] == 4
+    assert kinds(plan)["latent_scaling"] == 0
+    assert role(plan, "track/main").parameters["ancestors"] == []
+    matches = [stage for stage in plan.stages if stage.kind == "match"]
+    assert {(s.parameters["shifts"], s.parameters["resamples"]) for s in matches} == {(0, 0)}
     one_seed = small(("dictionaries.mlp.seeds", [3]))
-    assert not [name for name in report(one_seed).inputs if name.startswith("ceiling/")]
+    assert not [n for n in report(one_seed).inputs if n.startswith(("ceiling/", "crossed/"))]
     assert role(one_seed, "dictionary/mlp/base/0").parameters["replicate"] == 3
+
+
+def test_crossed_matches_without_ceilings_encode_a_second_seed_of_children_only() -> None:
+    plan = small(("tracking.main.controls", {"seeds": False, "crossed": True}))
+    assert not [name for name in report(plan).inputs if name.startswith("ceiling/")]
+    assert kinds(plan)["encode"] == 4 + 3  # base is nobody's child
+
+
+def test_ancestors_are_tracked_in_the_order_of_their_inputs() -> None:
+    plan = small()
+    track = role(plan, "track/main")
+    assert report(plan).parameters["models"] == {"main": ["base", "left", "right", "merged"]}
+    assert track.parameters["ancestors"] == [{"parent": 0, "child": 3}]
+    assert track.inputs["ancestor/0"] == report(plan).inputs["ancestor/main/base/merged"]
+
+
+def test_latent_scaling_reads_both_models_their_dictionaries_and_the_match() -> None:
+    plan = small()
+    inputs = report(plan).inputs
+    scaling = role(plan, "scaling/main/base/left")
+    codes = role(plan, "match/main/base/left").inputs
+    assert {name: scaling.inputs[name] for name in scaling.inputs if "tokens" not in name} == {
+        "parent": inputs["model/base"],
+        "child": inputs["model/left"],
+        "parent_dictionary": inputs["dictionary/mlp/base/0"],
+        "child_dictionary": inputs["dictionary/mlp/left/0"],
+        "parent_codes": codes["parent"],
+        "child_codes": codes["child"],
+        "match": inputs["match/main/base/left"],
+    }
+    assert scaling.parameters["same_basis"] is True
+
+
+def test_a_merge_of_two_roots_shares_no_basis_with_either() -> None:
+    second = {
+        "pretrain": {
+            "corpora": ["english"],
+            "seed": 5,
+            "architecture": {
+                "hidden": 32, "mlp": 64, "heads": 4, "kv_heads": 2, "layers": 2, "context": 64,
+            },
+        }
+    }  # fmt: skip
+    plan = small(("models.right", second))
+    assert "parent_dictionary" not in role(plan, "match/main/right/merged").inputs
+    assert role(plan, "scaling/main/right/merged").parameters["same_basis"] is False
+    assert "parent_dictionary" in role(plan, "match/main/base/left").inputs
+
+
+# ------------------------------------------------------------------------ init: parent
+
+
+PARENT = ("dictionaries.mlp.init", "parent")
+
+
+def test_a_childs_dictionary_starts_from_its_parents_of_the_same_replicate() -> None:
+    plan = small(PARENT)
+    inputs = report(plan).inputs
+    starts = {"left": "base", "right": "base", "merged": "left"}
+    for replicate in (0, 1):
+        for child, parent in starts.items():
+            dictionary = role(plan, f"dictionary/mlp/{child}/{replicate}")
+            assert dictionary.inputs["start"] == inputs[f"dictionary/mlp/{parent}/{replicate}"]
+            assert dictionary.parameters["init"] == "parent"
+        root = role(plan, f"dictionary/mlp/base/{replicate}")
+        assert "start" not in root.inputs
+        assert root.parameters["init"] == "independent"
+
+
+def test_warm_starts_have_their_own_ceiling_and_floor_for_every_model_with_children() -> None:
+    plan = small(PARENT)
+    inputs = report(plan).inputs
+    for kind in ("warm", "unrelated"):
+        assert [n.split("/")[2] for n in inputs if n.startswith(f"{kind}/")] == [
+            "base", "left", "right",
+        ]  # fmt: skip
+    own = dictionaries(plan, "left/0")[0]
+    first, again = ends(plan, "warm/main/left")
+    assert first == own
+    assert again[0] == own[0]
+    started = plan.stage(again[1])
+    assert started.inputs["start"] == own[1]
+    assert started.parameters["replicate"] == 1000
+    assert started.parameters["seed"] != plan.stage(own[1]).parameters["seed"]
+    first, stranger = ends(plan, "unrelated/main/left")
+    assert first == own
+    untrained = plan.stage(stranger[0])
+    assert untrained.kind == "initialise"
+    trained = role(plan, "model/base").inputs["model"]
+    assert untrained.key != trained
+    assert untrained.parameters["architecture"] == plan.stage(trained).parameters["architecture"]
+    assert plan.stage(stranger[1]).inputs["start"] == own[1]
+    assert "parent_dictionary" not in role(plan, "unrelated/main/left").inputs
+    assert "parent_dictionary" in role(plan, "warm/main/left").inputs
+
+
+# --------------------------------------------------------------------------- checkpoints
+
+
+ALONG = (
+    ("models.base.pretrain.checkpoints", [2, 5]),
+    ("models.left.finetune.checkpoints", [3]),
+)
+
+
+def test_checkpoints_are_models_between_a_model_and_its_parent() -> None:
+    plan = small(*ALONG)
+    names = ["base@2", "base@5", "base", "left@3", "right", "left", "merged"]
+    assert sorted(report(plan).parameters["models"]["main"]) == sorted(names)
+    edges = {tuple(edge) for edge in report(plan).parameters["edges"]}
+    assert edges == {
+        ("base@2", "base@5"),
+        ("base@5", "base"),
+        ("base", "left@3"),
+        ("left@3", "left"),
+        ("base", "right"),
+        ("left", "merged"),
+        ("right", "merged"),
+    }
+    train = role(plan, "model/base")
+    assert train.parameters["checkpoints"] == [2, 5]
+    first = role(plan, "model/base@2")
+    assert (first.kind, first.parameters, first.inputs) == (
+        "checkpoint", {"step": 2}, {"train": train.key},
+    )  # fmt: skip
+    assert role(plan, "evaluate/base@2").inputs["model"] == first.key
+    assert role(plan, "dictionary/mlp/base@2/0").inputs["model"] == first.key
+    assert {"match/main/base@2/base@5", "ancestor/main/base@2/base"} <= set(report(plan).inputs)
+    assert role(plan, "match/main/base@2/base@5").inputs.keys() == {
+        "parent", "child", "parent_dictionary", "child_dictionary",
+    }  # fmt: skip
+
+
+def test_a_group_may_name_checkpoints() -> None:
+    plan = small(*ALONG, ("dictionaries.mlp.models", ["base@5", "base", "left"]))
+    assert [name for name in report(plan).inputs if name.startswith("match/")] == [
+        "match/main/base@5/base"
+    ]
+    assert "ancestor/main/base/left" in report(plan).inputs  # left@3 between them was left out
+
+
+def test_long_families_compare_ancestors_only_when_asked() -> None:
+    long = ("models.base.pretrain.checkpoints", list(range(1, 14)))
+    assert not [name for name in report(small(long)).inputs if name.startswith("ancestor/")]
+    asked = small(long, ("tracking.main.ancestors", True))
+    pairs = [name for name in report(asked).inputs if name.startswith("ancestor/")]
+    assert len(pairs) == 17 * 16 // 2 - 13 - 4 - 1  # all pairs but edges and the two fine-tunes
+
+
+# ------------------------------------------- grids, crosscoders, dictionaries that exist
+
+
+GRID = {
+    "model": "left", "layer": 1, "variant": "topk", "features": [32, 64], "k": [4, 8, 16],
+    "tokens": 5000, "evaluate_tokens": 500, "tracking_tokens": 1000,
+}  # fmt: skip
+
+
+def test_a_grid_trains_all_cells_of_a_seed_in_one_pass() -> None:
+    plan = small(("stability.grid", GRID))
+    sets = [stage for stage in plan.stages if stage.kind == "dictionary_set"]
+    assert [len(stage.parameters["members"]) for stage in sets] == [6, 6]
+    for one, number in zip(sets, (0, 1), strict=True):
+        members = one.parameters["members"]
+        shapes = [(member["features"], member["k"]) for member in members]
+        assert shapes == [(f, k) for f in (32, 64) for k in (4, 8, 16)]
+        common = ("hook", "layer", "tokens", "context", "batch", "seed", "replicate")
+        assert all(len({str(member[name]) for member in members}) == 1 for name in common)
+        assert members[0]["replicate"] == number
+    cells = report(plan).parameters["cells"]["grid"]
+    assert cells[1] == {"features": 32.0, "sparsity": 8.0, "k": 8.0}
+    assert len(cells) == 6
+    member = plan.stage(role(plan, "stability/grid/3/quality/1").inputs["dictionary"])
+    assert (member.kind, member.parameters, member.inputs) == (
+        "dictionary_member", {"member": 3}, {"set": sets[1].key},
+    )  # fmt: skip
+    ceiling = role(plan, "stability/grid/3/ceiling")
+    codes = [plan.stage(ceiling.inputs[end]) for end in ("parent", "child")]
+    assert [plan.stage(one.inputs["dictionary"]).inputs["set"] for one in codes] == [
+        stage.key for stage in sets
+    ]
+
+
+def test_a_crosscoder_is_trained_for_every_edge_on_the_childs_data() -> None:
+    group = {"variant": "crosscoder", "layer": 1, "features": 64, "k": 8, "tokens": 5000,
+             "evaluate_tokens": 500}  # fmt: skip
+    plan = small(("dictionaries.cross", group))
+    inputs = report(plan).inputs
+    names = [name for name in inputs if name.startswith("crosscoder/")]
+    assert sorted(names) == [
+        "crosscoder/cross/base/left",
+        "crosscoder/cross/base/right",
+        "crosscoder/cross/left/merged",
+        "crosscoder/cross/right/merged",
+    ]
+    one = role(plan, "crosscoder/cross/right/merged")
+    assert one.inputs["parent"] == inputs["model/right"]
+    assert one.inputs["child"] == inputs["model/merged"]
+    assert one.inputs["tokens/2"] == role(plan, "dictionary/mlp/merged/0").inputs["tokens/2"]
+    assert not [name for name in inputs if name.startswith("dictionary/cross")]
+    assert set(names) <= set(report(plan).light)
+
+
+def test_dictionaries_that_exist_are_imported_and_tracked() -> None:
+    known = {
+        "base": {"hub": "someone/dictionaries", "path": "layer_1/base"},
+        "left": {"upload": "left-dictionary"},
+    }
+    group = {"layer": 1, "import": known, "evaluate_tokens": 500}
+    uploads = UPLOADS | {"left-dictionary": UploadInfo("left-dictionary", "d" * 64, "zip", 1000)}
+    track = {"dictionary": "known", "corpora": ["english"], "tokens": 1000}
+    spec = parse_spec(edited(("dictionaries.known", group), ("tracking.known", track)))
+    plan = make_plan(resolve(spec, uploads.get, FakeHub()))
+    base, left = (role(plan, f"dictionary/known/{name}/0") for name in ("base", "left"))
+    assert base.parameters["revision"] == COMMIT
+    assert (base.parameters["path"], base.uploads) == ("layer_1/base", ())
+    assert (left.parameters["upload"], left.parameters["format"]) == ("d" * 64, "zip")
+    assert left.uploads == ("d" * 64,)
+    assert left.inputs == {"model": role(plan, "model/left").key}
+    assert role(plan, "quality/known/left/0").inputs["dictionary"] == left.key
+    assert "match/known/base/left" in report(plan).inputs
+    assert not [name for name in report(plan).inputs if name.startswith("ceiling/known")]
+
+
+@pytest.mark.parametrize(
+    ("variant", "given", "expected"),
+    [
+        ("relu", {"l0": 20}, {"l0": 20.0, "revive": "ghost"}),
+        ("gated", {"l1": 1e-2}, {"l1": 1e-2, "revive": "none"}),
+        ("jumprelu", {"l0": 20, "bandwidth": 0.01}, {"l0": 20.0, "bandwidth": 0.01}),
+        ("topk", {"k": 8}, {"k": 8, "revive": "aux", "aux_coefficient": 1 / 32}),
+        ("batchtopk", {"k": 8, "revive": "none"}, {"k": 8, "revive": "none"}),
+        ("matryoshka", {"k": 8}, {"k": 8, "prefixes": None}),
+        ("matryoshka", {"k": 8, "prefixes": [50, 128]}, {"prefixes": [50, 128]}),
+    ],
+)
+def test_a_variant_gets_what_it_reads_and_none_for_the_rest(
+    variant: str, given: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    group = {k: v for k, v in values()["dictionaries"]["mlp"].items() if k != "l1"}
+    plan = small(("dictionaries.mlp", {**group, "variant": variant, **given}))
+    parameters = role(plan, "dictionary/mlp/left/0").parameters
+    assert {name: parameters[name] for name in expected} == expected
+    assert [parameters[name] for name in ("l1", "l0", "k")].count(None) == 2
 
 
 def test_only_edges_between_models_with_dictionaries_are_matched() -> None:

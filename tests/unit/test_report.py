@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from services.analyzer.report import run
-from shared.stage import Leave
-from tests.support import make_stage, run_stage
-from tests.unit.report_inputs import ALONE, HOSTILE, Family, build
+from tests.support import run_stage
+from tests.unit.report_inputs import EVERYTHING, HOSTILE, Family, build
 
 PICTURES = {
     "figure1_lineage.png",
@@ -25,6 +24,11 @@ PICTURES = {
     "figure4_disappears.png",
     "figure5_sweep.png",
     "correlations.png",
+    "crosscoder.png",
+    "curve.png",
+    "merges.png",
+    "stability.png",
+    "training.png",
     "dictionaries.png",
 }
 
@@ -35,7 +39,7 @@ class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.numbers: list[tuple[str, str]] = []
+        self.numbers: list[tuple[str, str, float | None]] = []
         self.scripts: dict[str, str] = {}
         self.words: list[str] = []
         self._open: list[str] = []
@@ -57,8 +61,10 @@ class Page(HTMLParser):
             name = attributes.get("id") or attributes.get("data-figure") or ""
             self.scripts[name] = self.scripts.get(name, "") + data
         elif inside == "data":
-            self.numbers.append((attributes["value"] or "", data))
-        elif inside != "style":
+            scale = attributes.get("data-scale")
+            exact = attributes["value"] or ""
+            self.numbers.append((exact, data, 1 / float(scale) if scale else None))
+        if inside not in ("script", "style"):
             self.words.append(data)
 
 
@@ -80,7 +86,7 @@ def numbers_in(value: Any) -> Iterator[float]:
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("report"), Family(token=HOSTILE))
+    return make(tmp_path_factory.mktemp("report"), Family(token=HOSTILE, **EVERYTHING))
 
 
 @pytest.fixture(scope="module")
@@ -142,16 +148,19 @@ def test_numbers_on_the_page_are_exactly_those_of_results_json(
 ) -> None:
     known = {json.dumps(value) for value in numbers_in(results)}
     assert len(page.numbers) > 150
-    for exact, written in page.numbers:
+    for exact, written, scale in page.numbers:
         assert exact in known
-        assert agrees(float(exact), written), (exact, written)
+        assert agrees(float(exact), written, scale), (exact, written)
 
 
-def agrees(exact: float, written: str) -> bool:
-    """Whether a written number is the exact one, rounded to the digits that it shows."""
+def agrees(exact: float, written: str, written_in: float | None = None) -> bool:
+    """Whether a written number is the exact one, rounded to the digits that it shows.
+
+    `written_in` is the unit of a number without one beside it: .01 for per cent.
+    """
     units = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "%": 0.01}
     digits, _, unit = written.replace(",", "").partition("\u00a0")
-    scale = units[unit] if unit else 1.0
+    scale = units[unit] if unit else written_in or 1.0
     decimals = len(digits.partition(".")[2])
     return abs(exact / scale - float(digits)) <= 0.5 * 10**-decimals * (1 + 1e-9)
 
@@ -161,6 +170,8 @@ def test_a_wrong_number_would_be_noticed() -> None:
     assert not agrees(0.4428, "44.4\u00a0%")
     assert agrees(35_131_904, "35.1\u00a0M")
     assert not agrees(1234, "1,235")
+    assert agrees(0.361, "36.1", 0.01)
+    assert not agrees(0.361, "36.1")
 
 
 def test_the_page_carries_results_json_unchanged(page: Page, results: dict[str, Any]) -> None:
@@ -187,11 +198,24 @@ def test_every_table_has_a_caption(page: Page) -> None:
     assert tags.count("table") == tags.count("caption") >= 7
 
 
-def test_the_summary_says_shares_with_ceiling_and_chance(page: Page) -> None:
+def test_the_summary_says_shares_with_intervals_and_both_controls(
+    page: Page, results: dict[str, Any]
+) -> None:
     words = re.sub(r"\s+", " ", "".join(page.words))
-    assert "live features of base" in words
-    assert "two dictionaries of base itself share" in words
-    assert "chance gives" in words
+    edge = next(one for one in results["edges"] if (one["parent"], one["child"]) == ("base", "lua"))
+
+    def per_cent(values: list[float]) -> str:
+        return f"[{100 * values[0]:.1f}, {100 * values[1]:.1f}]"
+
+    low, high = edge["adjusted_interval"]
+    assert (
+        f"{100 * edge['share']:.1f} % {per_cent(edge['interval'])} of the {edge['alive_parent']} "
+        "live features of base persist in lua; two dictionaries of base itself share "
+        f"{100 * edge['ceiling']:.1f} % {per_cent(edge['ceiling_interval'])}, chance gives "
+        f"{100 * edge['null']:.1f} %: adjusted {edge['adjusted']:.2f} [{low:.2f}, {high:.2f}]."
+    ) in words.replace("\u00a0", " ")
+    assert "live features of the merge luastories" in words
+    assert "dictionaries tried in grid, the one to use has 512 features at k = 8" in words
     assert "the accuracies on stories and lua cross at" in words
     assert "it names its parents the other way round" in words
 
@@ -240,6 +264,14 @@ def test_tables_hold_the_numbers_of_results_json(output: Path, results: dict[str
     for row, edge in zip(rows_of(output / "csv" / "edges.csv"), results["edges"], strict=True):
         assert float(row["share"]) == edge["share"]
         assert int(row["emerge"]) == edge["emerge"]
+        assert float(row["adjusted"]) == edge["adjusted"]
+        assert float(row["adjusted_interval_low"]) == edge["adjusted_interval"][0]
+    curve = rows_of(output / "csv" / "curve.csv")
+    assert len(curve) == 10 * (len(results["edges"]) + len(results["ancestors"]))
+    stability = rows_of(output / "csv" / "stability.csv")
+    assert [row["recommended"] for row in stability].index("1") == 0
+    merge = rows_of(output / "csv" / "merges.csv")[0]
+    assert (merge["at_zero"], merge["at_one"]) == ("lua", "stories")
     sweeps = rows_of(output / "csv" / "sweeps.csv")
     assert len(sweeps) == 2 * len(results["sweeps"]["stories-to-lua"]["points"])
     assert float(sweeps[0]["t"]) == 0.0
@@ -252,64 +284,15 @@ def test_the_fates_of_features_add_up_to_the_counts_of_the_edge(
     output: Path, results: dict[str, Any]
 ) -> None:
     for edge in results["edges"]:
-        sides = (("parent", "child", "disappear"), ("child", "parent", "emerge"))
-        for side, other, rest in sides:
+        leaving = ("persist", "split", "merge", "disappear")
+        arriving = ("persist", "split_child", "merge_child", "emerge")
+        for side, other, names in (("parent", "child", leaving), ("child", "parent", arriving)):
             fates = [
                 row["status"]
                 for row in rows_of(output / "csv" / f"features_{edge[side]}.csv")
                 if row["side"] == side and row["other"] == edge[other]
             ]
-            assert fates.count("persist") == edge["persist"]
-            assert fates.count(rest) == edge[rest]
-
-
-def test_a_spec_with_only_models_gets_a_report(tmp_path: Path) -> None:
-    family = Family(models=ALONE, trackings=(), sweep=False, dictionaries=False)
-    made = make(tmp_path, family)
-    words = " ".join(Page((made / "report.html").read_text("utf-8")).words)
-    assert "The spec asks for no tracking" in words
-    assert {path.name for path in (made / "png").iterdir()} == {"figure1_lineage.png"}
-    assert {path.name for path in (made / "csv").iterdir()} == {"models.csv"}
-
-
-def test_sections_that_the_spec_leaves_out_are_not_needed(tmp_path: Path) -> None:
-    (tmp_path / "inputs").mkdir()
-    family = Family(models=ALONE, trackings=(), sweep=False, dictionaries=False)
-    parameters, inputs = build(tmp_path / "inputs", family)
-    for name in ("sweeps", "dictionaries", "tracking"):
-        del parameters["spec"][name]
-    made = run_stage(run, parameters, inputs, tmp_path)[0]
-    assert (made / "report.html").exists()
-
-
-def test_a_shared_start_of_the_dictionaries_is_warned_of(tmp_path: Path) -> None:
-    (tmp_path / "inputs").mkdir()
-    parameters, inputs = build(tmp_path / "inputs")
-    parameters["spec"]["dictionaries"]["mlp"]["init"] = "shared"
-    made = run_stage(run, parameters, inputs, tmp_path)[0]
-    words = "".join(Page((made / "report.html").read_text("utf-8")).words)
-    assert "start from the same random weights" in words
-
-
-def test_missing_controls_and_missing_features_are_said_openly(tmp_path: Path) -> None:
-    family = Family(
-        universal=False, failing=False, seeds=(0,), null=False, trackings=("main", "second")
-    )
-    made = make(tmp_path, family)
-    words = re.sub(r"\s+", " ", "".join(Page((made / "report.html").read_text("utf-8")).words))
-    assert "No feature is universal" in words
-    assert "no second dictionary seed says what a perfect match would give" in words
-    assert "8 edges have no ceiling" in words
-    pictures = {path.name for path in (made / "png").iterdir()}
-    assert {"figure2_flow.png", "figure2_flow_second.png"} <= pictures
-    assert not any(name.startswith(("figure3", "figure4")) for name in pictures)
-
-
-def test_a_stage_that_is_asked_to_stop_leaves(tmp_path: Path) -> None:
-    (tmp_path / "inputs").mkdir()
-    parameters, inputs = build(tmp_path / "inputs")
-    stage = make_stage(parameters, inputs, tmp_path)
-    stage._stop.set()
-    with pytest.raises(Leave):
-        run(stage)
-    assert not (stage.output / "report.html").exists()
+            for name in names:
+                assert fates.count(name.removesuffix("_child")) == edge[name]
+            live = len(fates) - fates.count("rare")
+            assert live == sum(edge[name] for name in names) == edge[f"alive_{side}"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.analyzer.canvas import drawable
-from services.analyzer.figures import flow, lineage
+from services.analyzer.figures import flow, flow_plan, lineage
 from services.analyzer.figures.drawing import broken, fitting, overlap
 from services.analyzer.figures.layout import place
 from services.analyzer.images_features import wrapped
@@ -47,8 +47,8 @@ def test_a_flow_is_drawn_to_one_scale(results: dict[str, Any]) -> None:
     largest = max(max(edge["alive_parent"], edge["alive_child"]) for edge in results["edges"])
     heights = [max(patch.y) - min(patch.y) for patch in drawing.patches]
     for edge in results["edges"]:
-        for count in ("persist", "disappear", "emerge"):
-            expected = flow.BAR * edge[count] / largest
+        for count in ("persist", "split", "disappear", "merge_child", "emerge"):
+            expected = flow_plan.BAR * edge[count] / largest
             assert any(abs(height - expected) < 1e-6 for height in heights)
 
 

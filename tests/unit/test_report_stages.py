@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from transformers import MistralConfig, MistralForCausalLM
 
 from services.analyzer import contexts, report, track
+from shared.lm.dictionary import Dictionary
 from tests.planted import (
     Artifact,
     codes_of,
@@ -23,7 +27,10 @@ from tests.support import run_stage
 from tests.unit.report_inputs import PAPER, Family, build
 
 CONTEXT, BLOCKS, EQUALS, TRY = 16, 120, 3, 2
+RESAMPLES = 40
 STREAM = {"tokens": 10**6, "context": CONTEXT}
+HOOK = {"hook": "mlp_post", "layer": 0}
+WIDTH = 24  # of the tiny model's MLP
 MODELS = list(PAPER)
 
 
@@ -58,33 +65,71 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_stage(report.run, parameters, inputs, root / "report")[0]
 
 
+def tiny_model(directory: Path) -> Artifact:
+    """A random model of one layer over the 30 tokens."""
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=30,
+        hidden_size=16,
+        intermediate_size=WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=CONTEXT,
+    )
+    MistralForCausalLM(config).save_pretrained(directory)
+    return directory, {"parameters": 0}
+
+
+def random_dictionary(directory: Path, features: int, seed: int) -> Artifact:
+    """Directions of which the contexts stage tells what they do to the logits."""
+    directory.mkdir(parents=True)
+    torch.manual_seed(seed)
+    weights = torch.randn(WIDTH, features), torch.zeros(features), torch.randn(features, WIDTH)
+    Dictionary(*weights, torch.zeros(WIDTH), hook="mlp_post", layer=0).save(directory)
+    return directory, {"features": features, "width": WIDTH}
+
+
 def _analysed(
     root: Path, shared: dict[str, Artifact], dense: list[Any], family: Family
 ) -> dict[str, Artifact]:
     """Roles of a report, made by the stages themselves."""
     made: dict[str, Artifact] = {}
     track_inputs = dict(shared)
+    network = tiny_model(root / "network")
     for number, (name, model) in enumerate(zip(MODELS, dense, strict=True)):
         codes = encode_artifact(codes_of(model.astype(np.float32)), root / f"codes-{name}")
         role = f"contexts/main/{name}"
-        inputs = {**shared, "codes": codes}
-        made[role] = run_stage(contexts.run, STREAM, inputs, root / f"contexts-{name}")
+        place = root / f"dictionary-{name}"
+        dictionary = random_dictionary(place, model.shape[1], number)
+        inputs = {**shared, "codes": codes, "model": network, "dictionary": dictionary}
+        made[role] = run_stage(contexts.run, STREAM | HOOK, inputs, root / f"contexts-{name}")
         track_inputs[f"codes/{number}"] = codes
         track_inputs[f"contexts/{number}"] = made[role]
-        made[f"ceiling/main/{name}"] = match_artifact(codes, codes, root / f"ceiling-{name}")
+        place = root / f"ceiling-{name}"
+        made[f"ceiling/main/{name}"] = match_artifact(codes, codes, place, resamples=RESAMPLES)
     for number, (parent, child) in enumerate(family.edges()):
-        pair = [track_inputs[f"codes/{MODELS.index(name)}"] for name in (parent, child)]
-        for kind, shift in (("match", 0), ("null", 700)):
-            place = root / f"{kind}-{parent}-{child}"
-            found = match_artifact(*pair, place, shift=shift)
-            made[f"{kind}/main/{parent}/{child}"] = found
+        one, other = (track_inputs[f"codes/{MODELS.index(name)}"] for name in (parent, child))
+        place = root / f"match-{parent}-{child}"
+        found = match_artifact(one, other, place, shifts=2, resamples=RESAMPLES)
+        made[f"match/main/{parent}/{child}"] = found
         track_inputs[f"match/{number}"] = made[f"match/main/{parent}/{child}"]
     edges = [
         {"parent": MODELS.index(parent), "child": MODELS.index(child)}
         for parent, child in family.edges()
     ]
-    settings = {"edges": edges, "threshold": 0.8, "min_firings": 10, **STREAM}
-    made["track/main"] = run_stage(track.run, settings, track_inputs, root / "track")
+    first, last = track_inputs["codes/0"], track_inputs["codes/3"]
+    track_inputs["ancestor/0"] = match_artifact(first, last, root / "ancestor")
+    made["ancestor/main/base/luastories"] = track_inputs["ancestor/0"]
+    ancestors = [{"parent": 0, "child": 3}]
+    settings = {
+        "edges": edges,
+        "ancestors": ancestors,
+        "threshold": 0.8,
+        "min_firings": 10,
+        **STREAM,
+    }
+    made["track/main"] = run_stage(track.run, settings | STREAM, track_inputs, root / "track")
     return made
 
 
@@ -94,6 +139,11 @@ def test_what_was_planted_is_reported(output: Path) -> None:
         assert edge["persist"] == 7
         assert edge["ceiling"] == 1.0
         assert edge["null"] == 0.0
+        assert edge["adjusted"] == edge["share"] == edge["persist"] / edge["alive_parent"]
+        low, high = edge["interval"]
+        assert low <= edge["share"] <= high
+        assert edge["adjusted_interval"] is not None
+        assert [point["ceiling"] for point in edge["curve"]] == [1.0] * 10
     assert len(results["universal"]) == 7
     best = {(row["label"], row["model"]): row for row in results["labels"]}
     assert best["assignment", "base"]["f1"] > 0.95
@@ -102,9 +152,26 @@ def test_what_was_planted_is_reported(output: Path) -> None:
     examples = results["examples"]["main"]
     assert examples["universal"]["label"] == "assignment"
     assert examples["failing"]["label"] == "exception"
+    about = examples["universal"]["about"]
+    assert [len(one["raised"]) for one in about] == [5] * len(MODELS)
+    assert sum(about[0]["positions"]) == pytest.approx(1.0)
     context = examples["universal"]["contexts"][0]
     assert len(context["activations"]) == len(MODELS)
     assert all(len(values) == len(context["tokens"]) for values in context["activations"])
+
+
+def test_what_track_says_of_merges_and_ancestors_is_reported_by_name(output: Path) -> None:
+    results = json.loads((output / "results.json").read_text("utf-8"))
+    (merge,) = results["merges"]
+    parts = {parent["model"]: parent["only"] for parent in merge["parents"]}
+    assert (merge["child"], merge["both"], merge["new"]) == ("luastories", 7, 3)
+    assert parts == {"lua": 0, "stories": 0}
+    (ancestor,) = results["ancestors"]
+    assert (ancestor["parent"], ancestor["child"]) == ("base", "luastories")
+    assert results["regained"][0]["persist_path"] == results["regained"][0]["persist_direct"] == 7
+    with (output / "csv" / "features_base.csv").open(encoding="utf-8") as file:
+        fates = {row["feature"]: row["fate"] for row in csv.DictReader(file)}
+    assert sum("universal" in fate for fate in fates.values()) == 7
 
 
 def test_the_curves_of_best_r_meet_the_any_match_share_at_the_threshold(output: Path) -> None:

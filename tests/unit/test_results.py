@@ -97,8 +97,12 @@ def test_the_fixed_names_are_there(paper: dict[str, Any]) -> None:
 
 def test_the_counts_of_every_edge_add_up(paper: dict[str, Any]) -> None:
     for edge in paper["edges"]:
-        assert edge["persist"] + edge["disappear"] == edge["alive_parent"]
-        assert edge["persist"] + edge["emerge"] == edge["alive_child"]
+        leaving = ("persist", "disappear", "split", "merge")
+        arriving = ("persist", "emerge", "split_child", "merge_child")
+        assert edge["split"] > 0
+        assert edge["merge_child"] > 0
+        assert sum(edge[name] for name in leaving) == edge["alive_parent"]
+        assert sum(edge[name] for name in arriving) == edge["alive_child"]
         assert edge["share"] == edge["persist"] / edge["alive_parent"]
         assert edge["share_of_ceiling"] == edge["share"] / edge["ceiling"]
 

@@ -14,10 +14,12 @@ from shared.errors import NotAvailableYet, SpecError, SpecErrors
 from shared.spec import (
     SPEC_LIMIT,
     distribution,
+    family,
     lineage_edges,
     load_spec,
     parse_spec,
     spec_schema,
+    split_name,
     topological,
 )
 from tests.unit.specs import EXAMPLES, NAMES, REMOVED, TEMPLATE, edited, spec, values
@@ -73,6 +75,29 @@ BAD = [
     ("dictionaries.mlp.models", ["left", "rihgt"], "there is no model rihgt; did you mean right?"),
     ("dictionaries.mlp.l1", {"left": 1e-3}, "has no number for base, right, merged and no default"),
     ("dictionaries.mlp.l1", {"lef": 1e-3}, "there is no model lef; did you mean left?"),
+    ("dictionaries.mlp.l1", REMOVED, "is missing: relu takes l1 or l0"),
+    ("dictionaries.mlp.k", 5, "k: relu takes l1 or l0, not k"),
+    ("dictionaries.mlp.l0", 5, "l0: relu takes l1 or l0, not both"),
+    ("dictionaries.mlp.variant", "topk", "l1: topk takes k, not l1"),
+    ("dictionaries.mlp.variant", "top", "must be relu, topk, batchtopk, jumprelu, gated, matry"),
+    ("dictionaries.mlp.hook", "mlp", "must be mlp_post, mlp_out, attn_out, resid_pre or resid_po"),
+    ("dictionaries.mlp.tokens", REMOVED, "tokens: is missing"),
+    ("dictionaries.mlp.prefixes", [64, 128], "belongs to matryoshka, not to relu"),
+    ("dictionaries.mlp.bandwidth", 0.1, "belongs to jumprelu, not to relu"),
+    ("dictionaries.mlp.aux_coefficient", 0.1, "belongs to batchtopk, crosscoder, matryoshka and"),
+    ("dictionaries.mlp.revive", "aux", "revive: relu takes ghost, resample or none, not aux"),
+    ("dictionaries.mlp.models", ["base@3"], "there is no model base@3; did you mean base?"),
+    ("dictionaries.mlp.models", ["base@x"], "must be the name of a model, or of a checkpoint as"),
+    ("dictionaries.mlp.import", {"left": {}}, "takes exactly one of hub, upload; it has none of"),
+    (
+        "dictionaries.mlp.import",
+        {"left": {"hub": "a/b"}},
+        "does not belong to dictionaries that",
+    ),
+    ("models.base.pretrain.checkpoints", [5, 5], "must ascend, each step higher than the one bef"),
+    ("models.base.pretrain.checkpoints", [0], "must be between 1 and 10,000,000,000,000, not 0"),
+    ("models.left.finetune.parent", "base@5", "must be at most 64 letters, digits, - and _"),
+    ("tracking.main.controls", {"shifts": 0}, "must be between 1 and 1,000, not 0"),
     ("dictionaries.mlp.seeds", [0, 0], "names 0 twice"),
     ("tracking.main.dictionary", "mpl", "there is no dictionary mpl; did you mean mlp?"),
     ("tracking.main.controls", {"seeds": "yes"}, "must be true or false, not 'yes'"),
@@ -84,10 +109,6 @@ BAD = [
 ]
 LATER = [
     (f"{MERGE}.method", "ties"),
-    ("models.base.pretrain.checkpoints", [100]),
-    ("dictionaries.mlp.variant", "topk"),
-    ("dictionaries.mlp.hook", "resid_post"),
-    ("dictionaries.mlp.init", "parent"),
     ("explain", {"features": 50}),
 ]
 
@@ -99,7 +120,7 @@ def problems(values: Any) -> list[str]:
     return [str(error) for error in caught.value.errors]
 
 
-@pytest.mark.parametrize("name", ["demo.yaml", "paper.yaml"])
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.yaml")))
 def test_the_examples_are_valid_and_survive_a_round_trip_through_json(name: str) -> None:
     loaded = load_spec((EXAMPLES / name).read_bytes())
     dumped = loaded.model_dump(mode="json")
@@ -211,6 +232,115 @@ def test_seeds_as_a_control_need_two_seeds() -> None:
     assert problems(
         edited(("dictionaries.mlp.seeds", [0]), ("tracking.main.controls", {"seeds": True}))
     ) == ["tracking.main.controls.seeds: needs two numbers in dictionaries.mlp.seeds, not 1"]
+
+
+CROSS = {"variant": "crosscoder", "features": 64, "k": 8, "tokens": 5000}
+GRID = {"model": "left", "variant": "topk", "features": [32, 64], "k": [4, 8], "tokens": 5000}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"k": 65}, "k: must be at most the 64 features, not 65"),
+        ({"l1": 1e-3}, "l1: crosscoder takes k, not l1"),
+        ({"seeds": [0, 1]}, "seeds: has one number for a crosscoder"),
+        ({"init": "parent"}, "init: must be independent for a crosscoder, not parent"),
+        ({"sparsity_warmup_steps": 5}, "sparsity_warmup_steps: belongs to l1 and l0; crosscoder"),
+        ({"models": ["left", "right"]}, "models: have no parent and child for a crosscoder"),
+        ({"harvest": "shards"}, "harvest: must be auto or stream for a crosscoder"),
+    ],
+)
+def test_a_mistake_in_a_crosscoder_is_one_sentence(changes: dict[str, Any], sentence: str) -> None:
+    (problem,) = problems(edited(("dictionaries.cross", {**CROSS, **changes})))
+    assert problem.startswith(f"dictionaries.cross.{sentence}")
+
+
+def test_a_crosscoder_is_neither_tracked_nor_imported() -> None:
+    assert problems(
+        edited(("dictionaries.cross", CROSS), ("tracking.main.dictionary", "cross"))
+    ) == [
+        "tracking.main.dictionary: cross is a crosscoder, which compares parent and child by itself"
+    ]
+    group = {"variant": "crosscoder", "import": {"left": {"upload": "x"}}}
+    assert problems(edited(("dictionaries.cross", group))) == [
+        "dictionaries.cross.import: a crosscoder is trained here, not imported"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"model": "lefd"}, "model: there is no model lefd; did you mean left?"),
+        ({"corpora": ["cod"]}, "corpora.0: there is no corpus cod; did you mean code?"),
+        ({"layer": 2}, "layer: 2 is too high, left has the layers 0 to 1"),
+        ({"variant": "crosscoder"}, "variant: a crosscoder has two models, a grid has one"),
+        ({"variant": "relu"}, "k: relu takes l1 or l0, not k"),
+        ({"k": [4, 33]}, "k: must be at most the 32 features of the smallest, not 33"),
+        (
+            {"variant": "relu", "k": REMOVED, "l0": [40]},
+            "l0: must be below the 32 features of the smallest, not 40",
+        ),
+        ({"seeds": [1]}, "seeds: needs two numbers, which are compared"),
+        ({"features": []}, "features: must not be empty"),
+        ({"tokens": REMOVED}, "tokens: is missing"),
+        ({"features": [*range(40, 80)], "k": [*range(1, 9)]}, "features: and sparsities make 320"),
+    ],
+)
+def test_a_mistake_in_a_grid_is_one_sentence(changes: dict[str, Any], sentence: str) -> None:
+    grid = {k: v for k, v in {**GRID, **changes}.items() if v is not REMOVED}
+    (problem,) = problems(edited(("stability.grid", grid)))
+    assert problem.startswith(f"stability.grid.{sentence}")
+
+
+def test_the_cells_of_a_grid_are_sizes_times_sparsities() -> None:
+    grid = spec(("stability.grid", GRID)).stability["grid"]
+    assert grid.cells == [(32, 4), (32, 8), (64, 4), (64, 8)]
+    assert (grid.sparsity, grid.seeds, grid.reviving) == ("k", (0, 1), "aux")
+
+
+def test_dead_features_are_treated_as_suits_the_variant() -> None:
+    group = values()["dictionaries"]["mlp"]
+    assert spec().dictionaries["mlp"].reviving == "ghost"
+    gated = spec(("dictionaries.mlp", {**group, "variant": "gated"})).dictionaries["mlp"]
+    assert gated.reviving == "none"
+
+
+def test_checkpoints_are_members_of_the_family_between_a_model_and_its_parent() -> None:
+    grown = spec(
+        ("models.base.pretrain.checkpoints", [2, 5]), ("models.left.finetune.checkpoints", [3])
+    )
+    members = family(grown)
+    parents = {name: member.parents for name, member in members.items()}
+    assert parents == {
+        "base@2": (),
+        "base@5": ("base@2",),
+        "base": ("base@5",),
+        "left@3": ("base",),
+        "left": ("left@3",),
+        "right": ("base",),
+        "merged": ("left", "right"),
+    }
+    assert list(members).index("base@5") < list(members).index("base")
+    assert (members["left@3"].model, members["left@3"].step) == ("left", 3)
+    assert split_name("left@3") == ("left", 3)
+    assert split_name("left") == ("left", None)
+    assert distribution(grown, "left@3") == ("english", "code")
+    assert topological(grown)[0] == "base"
+
+
+def test_a_checkpoint_lies_before_the_last_step() -> None:
+    assert problems(
+        edited(
+            ("models.left.finetune.max_steps", 10), ("models.left.finetune.checkpoints", [3, 10])
+        )
+    ) == ["models.left.finetune.checkpoints: must be below the last step (10), 10 is not"]
+
+
+def test_checkpoints_count_as_models() -> None:
+    many = [(f"models.{name}.finetune.checkpoints", [*range(1, 65)]) for name in ("left", "right")]
+    assert problems(edited(*many)) == [
+        "models: make 132 with their checkpoints, at most 128 are possible"
+    ]
 
 
 def test_an_imported_model_needs_corpora_before_it_gets_a_dictionary() -> None:

@@ -24,6 +24,7 @@ from tests.planted import (
     tokenizer_artifact,
     tokens_artifact,
 )
+from tests.reading import reading_artifacts
 from tests.support import make_stage, run_stage
 
 EDGES = [(0, 1), (0, 2), (1, 3), (2, 3)]  # base -> lua, base -> stories -> both -> merge
@@ -143,8 +144,12 @@ def family(shared: dict[str, Artifact], dense: list[Any], root: Path) -> dict[st
     for number, model in enumerate(dense):
         codes = encode_artifact(codes_of(model), root / f"codes-{number}")
         inputs[f"codes/{number}"] = codes
+        reading = reading_artifacts(root / f"model-{number}", model.shape[1])
         inputs[f"contexts/{number}"] = run_stage(
-            contexts.run, STREAM, {**shared, "codes": codes}, root / f"contexts-{number}"
+            contexts.run,
+            {**STREAM, "layer": 0},
+            {**shared, **reading, "codes": codes},
+            root / f"contexts-{number}",
         )
     for number, (parent, child) in enumerate(EDGES):
         inputs[f"match/{number}"] = match_artifact(
@@ -241,11 +246,70 @@ def test_labels_name_the_best_feature_of_each_model_and_where_it_persists(tracke
     assert found["exception", 1]["recall"] < 0.6
 
 
+def test_chains_tell_what_becomes_of_each_feature(
+    tracked: Any, inputs: dict[str, Artifact]
+) -> None:
+    rows = pq.read_table(tracked[0] / "chains.parquet").to_pylist()
+    fates = {(row["model"], row["feature"]): row["fate"] for row in rows}
+    widths = [inputs[f"codes/{number}"][1]["features"] for number in range(4)]
+    assert list(fates) == [(m, f) for m, width in enumerate(widths) for f in range(width)]
+    # The five features that stories loses reach the merge through lua alone.
+    assert [fates[3, 17 + n] for n in range(5)] == [["inherited/1"]] * 5
+    assert fates[0, 0] == ["universal"]
+    assert fates[3, 0] == ["universal", "inherited/both"]
+    assert fates[3, 12] == ["new"]
+    assert fates[0, 13] == []
+
+
+def test_counts_say_where_a_merge_and_its_ancestors_have_their_features(
+    inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    pair = match_artifact(inputs["codes/0"], inputs["codes/3"], tmp_path / "pair")
+    settings = parameters(ancestors=[{"parent": 0, "child": 3}])
+    output, results = run_stage(
+        track.run, settings, {**inputs, "ancestor/0": pair}, tmp_path / "track"
+    )
+    assert results["merges"] == [
+        {"child": 3, "parents": [1, 2], "both": 13, "only": [5, 0], "new": 4, "alive": 22}
+    ]
+    # `try` and four of its own: lost. All that stories lacks came through lua.
+    assert results["regained"] == [
+        {
+            "ancestor": 0, "descendant": 3, "persist_direct": 18, "persist_path": 18,
+            "regained": 0, "lost": 5,
+        }
+    ]  # fmt: skip
+    assert [row["alive"] for row in results["along"]] == [23, 23, 17, 22]
+    assert [row["new"] for row in results["along"]] == [0, 5, 4, 4]
+    assert [row["from_first"] for row in results["along"]] == [23, 18, 13, 18]
+    lost = pq.read_table(output / "chains.parquet").to_pylist()[13]
+    assert (lost["model"], lost["feature"], lost["fate"]) == (0, 13, ["lost/3"])
+
+
+def test_a_feature_that_splits_or_merges_is_no_example_of_what_a_child_loses(
+    inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    changed = dict(inputs)
+    for number, status in ((0, "split"), (1, "merge")):
+        directory = tmp_path / f"match-{number}"
+        directory.mkdir()
+        table = pq.read_table(inputs[f"match/{number}"][0] / "parent.parquet")
+        column = table["status"].to_pylist()
+        column[13] = status
+        place = table.column_names.index("status")
+        pq.write_table(table.set_column(place, "status", [column]), directory / "parent.parquet")
+        changed[f"match/{number}"] = (directory, inputs[f"match/{number}"][1])
+    output, _ = run_stage(track.run, parameters(), changed, tmp_path / "track")
+    example = json.loads((output / "figures.json").read_text())["failing_example"]
+    assert example["feature"] != 13
+    assert example["label"] != "exception"
+
+
 def test_the_same_inputs_give_the_same_bytes(
     inputs: dict[str, Artifact], tracked: Any, tmp_path: Path
 ) -> None:
     again, _ = run_stage(track.run, parameters(), inputs, tmp_path)
-    for name in ("figures.json", "universal.parquet"):
+    for name in ("figures.json", "universal.parquet", "chains.parquet"):
         assert (again / name).read_bytes() == (tracked[0] / name).read_bytes()
 
 
@@ -288,6 +352,20 @@ def test_an_edge_without_its_match_is_refused(inputs: dict[str, Artifact], tmp_p
     fewer = {name: source for name, source in inputs.items() if name != "match/3"}
     with pytest.raises(StageError, match="4 edges, but 3 match inputs"):
         run_stage(track.run, parameters(), fewer, tmp_path)
+
+
+def test_inputs_that_do_not_fit_the_parameters_are_refused(
+    inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    pair = [{"parent": 0, "child": 3}]
+    with pytest.raises(StageError, match="1 ancestors, but 0 ancestor inputs"):
+        run_stage(track.run, parameters(ancestors=pair), inputs, tmp_path / "a")
+    backwards = [*parameters()["edges"][:3], {"parent": 3, "child": 2}]
+    with pytest.raises(StageError, match=r"edges/3 leads from model 3 to 2: .* 0 to 3, ancestors"):
+        run_stage(track.run, parameters(edges=backwards), inputs, tmp_path / "b")
+    swapped = {**inputs, "match/2": inputs["match/3"]}
+    with pytest.raises(StageError, match="match/2 has 17 features of model 1, its codes have 23"):
+        run_stage(track.run, parameters(), swapped, tmp_path / "c")
 
 
 def test_a_stage_that_is_asked_to_stop_leaves(inputs: dict[str, Artifact], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from services.trainer import evaluate, initialise, train
+from services.trainer import checkpoint, evaluate, initialise, train
 from services.trainer.optimiser import learning_rate, make_optimiser
 from shared.lm.load import load_model
 from shared.lm.loss import _hidden, output_weight
@@ -162,16 +162,22 @@ def interrupted(
     step: int, values: dict[str, Any], inputs: dict[str, Artifact], directory: Path,
     resume: Path | None = None,
 ) -> Path:  # fmt: skip
-    """Run until `step` more steps are done; returns the checkpoint."""
+    """Run until `step` more steps are done; returns the checkpoint. No file is written before."""
     stage = make_stage(values, inputs, directory, resume=resume)
+    found = left(stage, step)
+    assert not any(stage.output.iterdir())
+    return found
+
+
+def left(stage: Stage, step: int) -> Path:
+    """Run a stage until `step` more steps are done; returns the checkpoint."""
     stage.__class__ = Interrupted
     assert isinstance(stage, Interrupted)
     stage.stop_at(step)
     with pytest.raises(Leave):
         train.run(stage)
-    assert not any(stage.output.iterdir())
-    (checkpoint,) = stage.checkpoints.iterdir()
-    return checkpoint
+    (found,) = stage.checkpoints.iterdir()
+    return found
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -194,6 +200,59 @@ def test_a_run_interrupted_twice_ends_with_the_bytes_of_an_undisturbed_one(
 def test_a_checkpoint_holds_no_pickle(inputs: dict[str, Artifact], tmp_path: Path) -> None:
     checkpoint = interrupted(2, PARAMETERS, inputs, tmp_path)
     assert {path.suffix for path in checkpoint.iterdir()} == {".json", ".safetensors"}
+
+
+KEPT = {**PARAMETERS, "schedule": "constant", "checkpoints": [4, 9]}
+
+
+def test_a_kept_model_is_the_model_of_a_run_that_stops_there(
+    inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    run = run_stage(train.run, KEPT, inputs, tmp_path / "run")
+    plain, _ = run_stage(train.run, {**KEPT, "checkpoints": []}, inputs, tmp_path / "plain")
+    assert weights(run[0]) == weights(plain)  # keeping models changes nothing
+    for step in (4, 9):
+        stopped = {**KEPT, "checkpoints": [], "max_steps": step}
+        expected, _ = run_stage(train.run, stopped, inputs, tmp_path / f"stopped-{step}")
+        kept, results = run_stage(
+            checkpoint.run, {"step": step}, {"train": run}, tmp_path / f"kept-{step}"
+        )
+        assert weights(kept) == weights(expected)
+        assert results == {"parameters": run[1]["parameters"], "steps": step}
+        assert {f.name for f in kept.iterdir()} == {
+            f.name for f in expected.iterdir() if f.name != "curve.jsonl"
+        }
+    AutoModelForCausalLM.from_pretrained(run[0] / "step-00000004")
+
+
+def test_kept_models_survive_interruptions(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+    values = {**KEPT, "schedule": "cosine"}
+    whole, _ = run_stage(train.run, values, inputs, tmp_path / "whole")
+
+    # given a run that was stopped after the first of them and again after the second
+    stage = make_stage(values, inputs, tmp_path / "first")
+    first = left(stage, 6)
+    assert (first / "step-00000004").is_dir()
+    stage = make_stage(values, inputs, tmp_path / "second", resume=first)
+    second = left(stage, 5)
+
+    output, _ = run_stage(train.run, values, inputs, tmp_path / "last", resume=second)
+    for step in ("step-00000004", "step-00000009"):
+        assert weights(output / step) == weights(whole / step)
+    assert weights(output) == weights(whole)
+
+
+@pytest.mark.parametrize("steps", [[24], [3, 30]])
+def test_a_step_behind_the_end_of_the_run_is_refused(
+    inputs: dict[str, Artifact], tmp_path: Path, steps: list[int]
+) -> None:
+    with pytest.raises(StageError, match=f"{steps[-1]} must be below the last step .* which is 24"):
+        run_stage(train.run, {**PARAMETERS, "checkpoints": steps}, inputs, tmp_path)
+
+
+def test_a_step_that_was_not_kept_is_refused(trained: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="kept no model after step 5"):
+        run_stage(checkpoint.run, {"step": 5}, {"train": trained}, tmp_path)
 
 
 def test_dropout_of_an_imported_model_resumes_with_the_same_bits(

@@ -10,11 +10,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from services.analyzer.figures.curve import PERCENT
 from services.analyzer.figures.text import number
-from services.analyzer.figures.theme import NEUTRAL, PERSIST, Panel, axis, base_layout
+from services.analyzer.figures.theme import CEILING, NEUTRAL, PERSIST, Panel, axis, base_layout
 
 HEIGHT = 190
-CEILING, NULL = "#b98a1c", NEUTRAL
+NULL = NEUTRAL
 # Which curve, its colour, how it is drawn by Plotly and by matplotlib.
 CURVES = (
     ("edge", PERSIST, "solid", "-"),
@@ -57,9 +58,9 @@ def figure(edge: Mapping[str, Any]) -> go.Figure:
         data=traces,
         layout=base_layout(
             height=HEIGHT,
-            margin={"l": 6, "r": 8, "t": 6, "b": 6},
+            margin={"l": 6, "r": 8, "t": 12, "b": 6},
             xaxis=axis(range=[0, 1], title={**title, "standoff": 4}, nticks=6),
-            yaxis=axis(range=[0, 100], tickvals=[0, 25, 50, 75, 100], ticksuffix=" %"),
+            yaxis=axis(range=[0, 100], **PERCENT),
             showlegend=False,
             shapes=[line],
             dragmode=False,

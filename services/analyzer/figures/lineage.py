@@ -16,7 +16,7 @@ from services.analyzer.figures.drawing import (
     rectangle,
 )
 from services.analyzer.figures.layout import Item, place
-from services.analyzer.figures.text import compact, listed, number, percent, short
+from services.analyzer.figures.text import compact, count, listed, number, percent, short
 from services.analyzer.figures.theme import KIND_COLORS, NEUTRAL
 
 BOX, GAP, ROW, HEIGHT, MARGIN = 208.0, 84.0, 132.0, 110.0, 12.0  # pixels
@@ -29,6 +29,9 @@ def made_how(model: Mapping[str, Any]) -> str:
     merge = model["merge"]
     if merge:
         return f"{(merge['method'] or '').upper()} merge at t = {merge['t']:g}"
+    checkpoint = model["checkpoint"]
+    if checkpoint:
+        return f"{checkpoint['of']} after step {count(checkpoint['step'])}"
     verb = {"pretrain": "pre-trained", "finetune": "fine-tuned", "import": "imported"}
     on = f" on {listed(model['trained_on'], 2)}" if model["trained_on"] else ""
     return f"{verb[model['kind']]}{on}"

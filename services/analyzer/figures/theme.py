@@ -12,12 +12,14 @@ from typing import Any
 import plotly.graph_objects as go
 
 PERSIST, DISAPPEAR, EMERGE = "#3b82c4", "#d9622b", "#2a9d7c"
-NEUTRAL = "#808890"
+SPLIT, MERGE = "#9a5fc0", "#c2527f"
+CEILING, NEUTRAL = "#b98a1c", "#808890"
 KIND_COLORS = {
     "pretrain": "#3b82c4",
     "finetune": "#2a9d7c",
     "merge": "#9a5fc0",
     "import": "#808890",
+    "checkpoint": "#5b8f9c",
 }
 SERIES = (
     "#3b82c4",
