@@ -1,22 +1,22 @@
-"""Speed of a training step of a ReLU + L1 dictionary, ours and others in turn.
+"""Speed of a training step of dictionaries, ours and the peers' in turn in one run.
 
-    python bench/dictionary_training.py [--shape paper] [--shape demo] [--rounds 5] [--steps 2]
+    python bench/dictionary_training.py [--shape paper] [--rounds 5] [--steps 2]
+        [--contender topk --contender sparsify-topk/bfloat16 ..]
+        [--peer-python sae=/path/python,dl=/path/python,sparsify=/path/python]
 
-Contenders: `ours` (services/sae), `ours-dense` (the same without its sparse products), `autograd`
-(a minimal torch loop: five products, fused Adam, unit-norm decoder), and, where they can be
-imported, `dictionary-learning` (StandardTrainer) and `sae-lens` (SAETrainer, standard). All take
-float32 batches from memory and the same random start with about `l0` active features, which is
-where training spends its time; the others' speed does not depend on it. Every round times each of
-them once. One JSON line per shape and contender: median vectors a second, its range, and the
-median over rounds of its ratio to `autograd` in the same round.
+Ours are the variants of services/sae by name, and `relu-dense` (without sparse products);
+`autograd` is a minimal ReLU + L1 loop (five products, fused Adam, unit-norm decoder). Peers run in
+processes of their own (bench/dictionary_training_peer.py) and only for their turn: sae-relu,
+sae-topk, sae-batchtopk (SAELens), dl-relu, dl-topk, dl-batchtopk (dictionary-learning) and
+sparsify-topk, each with a precision after a slash: float32, medium (oneDNN, still float32 on
+processors without AMX) or bfloat16 (autocast). All take float32 batches from memory; ReLU
+dictionaries start with about `l0` active features, which is where training spends its time, the
+others have k of them. Every round times each once. One JSON line per shape and contender: median
+vectors a second, its range, and `ratio`, the median over rounds of our variant's speed over this
+one's in the same round (relu against relu, topk against topk ..).
 
-Measured on two cores of Zen 5 that other programs were using too, so only the ratios count:
-
-    shape                     ours    ours-dense   autograd   dictionary-learning   sae-lens
-    paper, 2 threads          4.4     1.2          1          0.84                  0.76
-    paper, 1 thread           6.1     1.5          1          0.90                  1.08
-    demo, 2 threads           2.4     1.15         1          0.92                  0.80
-    demo, 1 thread            3.5     1.3          1          0.91                  0.84
+Measured at the paper's shape on two busy cores of Zen 5, so only the ratios count: ours are 5.4
+(medium) and 3.3 (bfloat16) times as fast as dl-relu, 2.4 times as fast as sparsify-topk in either.
 """
 
 from __future__ import annotations
@@ -24,26 +24,35 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from services.sae.relu import Relu
+from bench.dictionary_training_peer import L1, LEARNING_RATE, batches, start
+from services.sae.select import DENSE
 from services.sae.train import State, Trainer
+from services.sae.variants import REVIVALS, VARIANTS, WITH_K, make_variant
 from services.sae.weights import Weights
-from shared.lm.device import device
+from shared.lm.device import device, keep_memory
 from shared.parameters import DictionaryParameters
 
-L1, LEARNING_RATE = 3e-4, 1e-5
-Step = Callable[[Tensor], object]
+PEER = Path(__file__).with_name("dictionary_training_peer.py")
+PEERS = {
+    "sae": ("sae-relu", "sae-topk", "sae-batchtopk"),
+    "dl": ("dl-relu", "dl-topk", "dl-batchtopk"),
+    "sparsify": ("sparsify-topk",),
+}
+PRECISIONS = ("float32", "medium", "bfloat16")
+Turn = Callable[[int], float]  # so many steps to the seconds they took
 
 
 @dataclass(frozen=True)
@@ -54,56 +63,40 @@ class Shape:
     features: int
     batch: int
     l0: float
+    k: int
 
 
-SHAPES = {"paper": Shape(1024, 16_384, 3072, 50), "demo": Shape(512, 1024, 2048, 30)}
+SHAPES = {
+    "paper": Shape(1024, 16_384, 3072, 50, 32),
+    "demo": Shape(512, 1024, 2048, 30, 32),
+}
 
 
-def start(shape: Shape, x_ND: Tensor) -> Weights:
-    """Random weights whose encoder bias lets about `l0` features fire."""
-    generator = torch.Generator().manual_seed(0)
-    decoder_FD = torch.randn(shape.features, shape.width, generator=generator)
-    decoder_FD /= decoder_FD.norm(dim=1, keepdim=True)
-    pre = (x_ND[:512] @ decoder_FD.T).flatten()
-    bias = float(pre.topk(int(512 * shape.l0)).values[-1])
-    return Weights(
-        encoder_FD=decoder_FD.clone(),
-        encoder_bias_F=torch.full((shape.features,), -bias),
-        decoder_FD=decoder_FD,
-        decoder_bias_D=torch.zeros(shape.width),
-    )
-
-
-def copy(weights: Weights) -> Weights:
-    """The same values in other memory."""
-    return Weights(*(tensor.clone() for tensor in weights.tensors()))
-
-
-def ours(shape: Shape, weights: Weights, sparse_up_to: float | None = None) -> Step:
-    """The step of services/sae/train.py."""
+def ours(name: str, shape: Shape) -> Turn:
+    """Steps of services/sae/train.py."""
+    variant = name.removesuffix("-dense")
+    by_k = variant in WITH_K
     parameters = DictionaryParameters(
-        layer=0,
-        features=shape.features,
-        l1=L1,
-        learning_rate=LEARNING_RATE,
-        betas=(0.9, 0.9999),
-        tokens=10**9,
-        context=1,
-        batch=shape.batch,
-        revive="ghost",
-        dead_after_steps=1000,
-        seed=0,
-        replicate=0,
-    )
-    trainer = Trainer(State.start(copy(weights)), parameters, 10**6)
-    if sparse_up_to is not None:
-        trainer._relu = Relu(trainer.state.weights, shape.batch, sparse_up_to)
-    return trainer.step
+        layer=0, variant=variant, features=shape.features, tokens=10**9, context=1,
+        l1=None if by_k else L1, k=shape.k if by_k else None,
+        learning_rate=LEARNING_RATE, betas=(0.9, 0.9999), batch=shape.batch,
+        revive=REVIVALS.get(variant, ("none",))[0], dead_after_steps=1000, seed=0, replicate=0,
+    )  # fmt: skip
+    data = batches(shape.width, shape.batch)
+    directions_FD, bias_F = start(shape.width, shape.features, shape.l0, data[0])
+    weights = Weights(directions_FD.clone(), bias_F, directions_FD, torch.zeros(shape.width))
+    trainer = Trainer(State.start(make_variant(parameters).complete(weights)), parameters, 10**6)
+    if name.endswith("-dense"):
+        trainer.variant = make_variant(parameters, sparse_up_to=DENSE)
+    return timed(trainer.step, data)
 
 
-def autograd(_: Shape, weights: Weights) -> Step:
+def autograd(_: str, shape: Shape) -> Turn:
     """What one writes in a notebook."""
-    w_enc, b_enc, w_dec, b_dec = (torch.nn.Parameter(t.clone()) for t in weights.tensors())
+    data = batches(shape.width, shape.batch)
+    directions_FD, bias_F = start(shape.width, shape.features, shape.l0, data[0])
+    values = (directions_FD.clone(), bias_F, directions_FD, torch.zeros(shape.width))
+    w_enc, b_enc, w_dec, b_dec = (torch.nn.Parameter(value) for value in values)
     optimiser = torch.optim.Adam(
         [w_enc, b_enc, w_dec, b_dec], lr=LEARNING_RATE, betas=(0.9, 0.9999), fused=True
     )
@@ -117,125 +110,95 @@ def autograd(_: Shape, weights: Weights) -> Step:
         with torch.no_grad():
             w_dec.div_(w_dec.norm(dim=1, keepdim=True))
 
-    return step
+    return timed(step, data)
 
 
-def dictionary_learning(shape: Shape, weights: Weights) -> Step:
-    """The StandardTrainer of dictionary-learning; ImportError where it is not installed."""
-    from dictionary_learning.trainers.standard import StandardTrainer
+def timed(step: Callable[[Tensor], object], data: list[Tensor]) -> Turn:
+    """Takes steps on the batches in a circle."""
 
-    trainer = StandardTrainer(
-        steps=10**6,
-        activation_dim=shape.width,
-        dict_size=shape.features,
-        layer=0,
-        lm_name="none",
-        lr=LEARNING_RATE,
-        l1_penalty=L1,
-        warmup_steps=10,
-        sparsity_warmup_steps=None,
-        device="cpu",
-    )
-    with torch.no_grad():
-        trainer.ae.encoder.weight.copy_(weights.encoder_FD)
-        trainer.ae.encoder.bias.copy_(weights.encoder_bias_F)
-        trainer.ae.decoder.weight.copy_(weights.decoder_FD.T)
-    return lambda x_ND: trainer.update(1, x_ND)
+    def turn(steps: int) -> float:
+        began = time.perf_counter()
+        for number in range(steps):
+            step(data[number % len(data)])
+        return time.perf_counter() - began
+
+    return turn
 
 
-def sae_lens(shape: Shape, weights: Weights) -> Step:
-    """The SAETrainer of SAELens; ImportError where it is not installed."""
-    from sae_lens import StandardTrainingSAE, StandardTrainingSAEConfig
-    from sae_lens.config import LoggingConfig, SAETrainerConfig
-    from sae_lens.training.sae_trainer import SAETrainer
+def peer(name: str, shape: Shape, python: str) -> Turn:
+    """A peer in a process of its own, which waits on its standard input between its turns."""
+    contender, _, precision = name.partition("/")
+    given = {
+        "contender": contender,
+        "precision": precision or "medium",
+        "threads": torch.get_num_threads(),
+        **asdict(shape),
+    }
+    process = subprocess.Popen(
+        [python, str(PEER), json.dumps(given)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    requests, answers = process.stdin, process.stdout
+    answer(answers, name)
 
-    config = StandardTrainingSAEConfig(
-        d_in=shape.width, d_sae=shape.features, l1_coefficient=L1, device="cpu"
-    )
-    sae = StandardTrainingSAE(config)
-    with torch.no_grad():
-        sae.W_enc.copy_(weights.encoder_FD.T)
-        sae.b_enc.copy_(weights.encoder_bias_F)
-        sae.W_dec.copy_(weights.decoder_FD)
-    settings = SAETrainerConfig(
-        n_checkpoints=0,
-        checkpoint_path=None,
-        save_final_checkpoint=False,
-        total_training_samples=10**9,
-        device="cpu",
-        autocast=False,
-        lr=LEARNING_RATE,
-        lr_end=LEARNING_RATE,
-        lr_scheduler_name="constant",
-        lr_warm_up_steps=0,
-        adam_beta1=0.9,
-        adam_beta2=0.9999,
-        lr_decay_steps=0,
-        n_restart_cycles=1,
-        train_batch_size_samples=shape.batch,
-        dead_feature_window=1000,
-        feature_sampling_window=2000,
-        logger=LoggingConfig(log_to_wandb=False),
-    )
-    return SAETrainer(cfg=settings, sae=sae, data_provider=iter(())).step
+    def turn(steps: int) -> float:
+        requests.write(f"{steps}\n")
+        requests.flush()
+        return float(answer(answers, name)["seconds"])
+
+    return turn
 
 
-CONTENDERS: dict[str, Callable[[Shape, Weights], Step]] = {
-    "ours": ours,
-    "ours-dense": lambda shape, weights: ours(shape, weights, sparse_up_to=-1.0),
-    "autograd": autograd,
-    "dictionary-learning": dictionary_learning,
-    "sae-lens": sae_lens,
-}
+def answer(lines: IO[str], name: str) -> dict[str, Any]:
+    """The peer's next line."""
+    line = lines.readline()
+    if not line:
+        raise SystemExit(f"{name} ended: see its messages above")
+    result: dict[str, Any] = json.loads(line)
+    return result
 
 
-def contenders(shape: Shape, weights: Weights, names: list[str]) -> dict[str, Step]:
-    """Those that can be imported, ready to step."""
-    found = {}
+def contenders(shape: Shape, names: list[str], pythons: dict[str, str]) -> dict[str, Turn]:
+    """All that were asked for, ready."""
+    found: dict[str, Turn] = {}
     for name in names:
-        try:
-            with redirect_stdout(sys.stderr):
-                found[name] = CONTENDERS[name](shape, weights)
-        except ImportError as error:
-            print(f"{name} is left out: {error}", file=sys.stderr)
+        family = name.split("-")[0]
+        if name == "autograd":
+            found[name] = autograd(name, shape)
+        elif family in PEERS:
+            found[name] = peer(name, shape, pythons[family])
+        else:
+            found[name] = ours(name, shape)
     return found
 
 
-def compare(name: str, rounds: int, steps: int, names: list[str]) -> None:
+def compare(name: str, rounds: int, steps: int, names: list[str], pythons: dict[str, str]) -> None:
     """Time all contenders at one shape and print a line for each."""
     shape = SHAPES[name]
-    generator = torch.Generator().manual_seed(1)
-    batches = torch.randn(4 * shape.batch, shape.width, generator=generator).split(shape.batch)
-    steppers = contenders(shape, start(shape, batches[0]), names)
-    rates: dict[str, list[float]] = {contender: [] for contender in steppers}
+    turns = contenders(shape, names, pythons)
+    rates: dict[str, list[float]] = {contender: [] for contender in turns}
     for number in range(rounds + 1):  # the first round warms up
-        for contender, step in steppers.items():
-            began = time.perf_counter()
-            for i in range(steps):
-                step(batches[i % len(batches)])
-            rate = steps * shape.batch / (time.perf_counter() - began)
+        for contender, turn in turns.items():
+            seconds = turn(steps)
             if number:
-                rates[contender].append(rate)
+                rates[contender].append(steps * shape.batch / seconds)
     for contender, values in rates.items():
-        print(json.dumps(summary(name, contender, values, rates.get("autograd"))))
-
-
-def summary(
-    shape: str, contender: str, rates: list[float], base: list[float] | None
-) -> dict[str, object]:
-    """One line of the result."""
-    line: dict[str, object] = {
-        "shape": shape,
-        "contender": contender,
-        "vectors_per_second": round(statistics.median(rates)),
-        "least": round(min(rates)),
-        "most": round(max(rates)),
-        "threads": torch.get_num_threads(),
-    }
-    if base:
-        ratios = [rate / other for rate, other in zip(rates, base, strict=True)]
-        line["ratio_to_autograd"] = round(statistics.median(ratios), 2)
-    return line
+        kind = contender.partition("/")[0].removesuffix("-dense").split("-")[-1]
+        base = rates.get("relu" if kind == "autograd" else kind)
+        line: dict[str, object] = {
+            "shape": name,
+            "contender": contender,
+            "vectors_per_second": round(statistics.median(values)),
+            "least": round(min(values)),
+            "most": round(max(values)),
+            "threads": torch.get_num_threads(),
+        }
+        if base:
+            ratios = [ours / theirs for ours, theirs in zip(base, values, strict=True)]
+            line["ratio"] = round(statistics.median(ratios), 2)
+        print(json.dumps(line), flush=True)
 
 
 def main() -> None:
@@ -244,14 +207,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--shape", action="append", choices=SHAPES)
-    parser.add_argument("--contender", action="append", choices=CONTENDERS)
+    parser.add_argument("--contender", action="append")
+    parser.add_argument("--peer-python", default="", help="sae=/path/python,dl=..,sparsify=..")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="steps of each contender in a round")
     arguments = parser.parse_args()
+    pythons = dict(part.split("=", 1) for part in arguments.peer_python.split(",") if part)
     device()  # threads and the kind of float32 product, as a stage has them
+    keep_memory()
     torch.manual_seed(0)
+    peers = [f"{name}/{p}" for family in pythons for name in PEERS[family] for p in PRECISIONS]
+    names = arguments.contender or [*VARIANTS, "relu-dense", "autograd", *peers]
     for shape in arguments.shape or SHAPES:
-        compare(shape, arguments.rounds, arguments.steps, arguments.contender or list(CONTENDERS))
+        compare(shape, arguments.rounds, arguments.steps, names, pythons)
 
 
 if __name__ == "__main__":

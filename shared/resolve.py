@@ -9,21 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
-from shared.archives import MAX_RATIO, RATIO_FREE
 from shared.builtin_digests import BUILTIN_DIGESTS, python_stdlib_digest, python_stdlib_files
 from shared.errors import SpecError, raise_all
 from shared.hub import (
-    COMMIT,
-    WORDS,
     Hub,
-    HubDown,
     HubMissing,
     HubResolver,
     HubUnreachable,
     ProvisionalHub,
-    RepositoryKind,
 )
 from shared.modelfiles import read_config, vocabulary_size
+from shared.resolve_pins import pin, revisions
+from shared.resolve_sizes import ARCHIVES, too_many_tokens
 from shared.resolved import (
     UNRESOLVED,
     BuiltinText,
@@ -31,9 +28,8 @@ from shared.resolved import (
     ResolvedSpec,
     UploadInfo,
 )
-from shared.spec import Spec, distribution, group_models
+from shared.spec import Spec
 from shared.spec.check import check_shapes, check_vocabulary
-from shared.spec.corpora import Corpus
 
 __all__ = [
     "Hub",
@@ -48,7 +44,6 @@ __all__ = [
 FindUpload = Callable[[str], UploadInfo | None]
 ReadUpload = Callable[[UploadInfo, str], bytes | None]
 CORPUS_FORMATS = ("jsonl", "parquet", "text", "zip", "tar")
-ARCHIVES = ("zip", "tar")
 
 
 def resolve(
@@ -61,7 +56,7 @@ def resolve(
     files are checked by the stages alone. Raises SpecError or SpecErrors, and HubUnreachable when
     the hub did not answer.
     """
-    pinned = _pin(spec, hub)
+    pinned = pin(spec, hub)
     found = _uploads(pinned, uploads)
     files = _Files(found, hub, read_upload)
     imported = _imported(pinned, files)
@@ -72,56 +67,10 @@ def resolve(
         builtins={c.builtin: _builtin(c.builtin) for c in pinned.corpora.values() if c.builtin},
         imported=imported,
         vocab_size=vocabulary,
-        provisional=UNRESOLVED in _revisions(pinned),
+        provisional=UNRESOLVED in revisions(pinned),
     )
-    raise_all([*_misfits(resolved), *_too_many_tokens(resolved)])
+    raise_all([*_misfits(resolved), *too_many_tokens(resolved)])
     return resolved
-
-
-# ----------------------------------------------------------------------------------- hub
-
-
-def _pin(spec: Spec, hub: HubResolver) -> Spec:
-    errors: list[SpecError] = []
-
-    def commit(kind: RepositoryKind, name: str, revision: str | None, path: str) -> str | None:
-        if revision is not None and COMMIT.fullmatch(revision):
-            return revision
-        try:
-            return hub.commit(kind, name, revision)
-        except HubMissing as error:
-            errors.append(SpecError(path, str(error)))
-        except HubDown:
-            raise HubUnreachable(
-                path,
-                f"the hub cannot be reached to look up the {WORDS[kind]} {name}; a commit in "
-                "`revision` (40 hexadecimal digits) needs no look-up",
-            ) from None
-        return revision
-
-    corpora, models = dict(spec.corpora), dict(spec.models)
-    for name, corpus in spec.corpora.items():
-        if corpus.hub is not None:
-            sha = commit("dataset", corpus.hub, corpus.revision, f"corpora.{name}.hub")
-            corpora[name] = corpus.model_copy(update={"revision": sha})
-    for name, model in spec.models.items():
-        if model.import_ is not None and model.import_.hub is not None:
-            source = model.import_
-            sha = commit("model", model.import_.hub, source.revision, f"models.{name}.import.hub")
-            update = {"import_": source.model_copy(update={"revision": sha})}
-            models[name] = model.model_copy(update=update)
-    tokenizer = spec.tokenizer
-    if tokenizer.pretrained is not None:
-        sha = commit("model", tokenizer.pretrained, tokenizer.revision, "tokenizer.pretrained")
-        tokenizer = tokenizer.model_copy(update={"revision": sha})
-    raise_all(errors)
-    return spec.model_copy(update={"corpora": corpora, "models": models, "tokenizer": tokenizer})
-
-
-def _revisions(spec: Spec) -> list[str | None]:
-    corpora = [corpus.revision for corpus in spec.corpora.values()]
-    models = [model.import_.revision for model in spec.models.values() if model.import_]
-    return [*corpora, *models, spec.tokenizer.revision]
 
 
 # ------------------------------------------------------------------------------- uploads
@@ -137,6 +86,11 @@ def _wanted_uploads(spec: Spec) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     for name, model in spec.models.items():
         if model.import_ is not None and model.import_.upload is not None:
             yield f"models.{name}.import.upload", model.import_.upload, ARCHIVES
+    for name, group in spec.dictionaries.items():
+        for model_name, known in (group.import_ or {}).items():
+            if known.upload is not None:
+                path = f"dictionaries.{name}.import.{model_name}.upload"
+                yield path, known.upload, ARCHIVES
 
 
 def _uploads(spec: Spec, find: FindUpload) -> dict[str, UploadInfo]:
@@ -249,9 +203,6 @@ def _misfits(resolved: ResolvedSpec) -> Iterator[SpecError]:
             )
 
 
-# --------------------------------------------------------------------------------- sizes
-
-
 @lru_cache(maxsize=1)
 def _python_stdlib() -> BuiltinText:
     size = sum(path.stat().st_size for path in python_stdlib_files())
@@ -262,64 +213,3 @@ def _builtin(name: str) -> BuiltinText:
     if name == "python-stdlib":
         return _python_stdlib()
     return BuiltinText(digest=BUILTIN_DIGESTS[name])
-
-
-def possible_tokens(resolved: ResolvedSpec, corpus: Corpus) -> int | None:
-    """More tokens than this the corpus cannot have; None when that is not known.
-
-    A token stands for a byte at least. Archives unpack to what `shared.archives` lets through;
-    Parquet has no such limit.
-    """
-    size: int | None = None
-    if corpus.builtin is not None:
-        size = resolved.builtins[corpus.builtin].bytes
-    elif corpus.upload is not None:
-        upload = resolved.uploads[corpus.upload]
-        if upload.format in ARCHIVES:
-            size = max(RATIO_FREE, MAX_RATIO * upload.bytes)
-        elif upload.format != "parquet":
-            size = upload.bytes
-    return None if size is None else int(size * corpus.fraction)
-
-
-def _too_many_tokens(resolved: ResolvedSpec) -> Iterator[SpecError]:
-    spec = resolved.spec
-    for name, corpus in spec.corpora.items():
-        possible = possible_tokens(resolved, corpus)
-        if corpus.max_tokens and possible is not None and corpus.max_tokens > possible:
-            yield SpecError(
-                f"corpora.{name}.max_tokens",
-                f"asks for {corpus.max_tokens:,} tokens, but the corpus has {possible:,} bytes "
-                "at most",
-            )
-    for name, tracking in spec.tracking.items():
-        yield from _too_few_held_out(
-            resolved, f"tracking.{name}.tokens", tracking.tokens, tracking.corpora
-        )
-    for name, group in spec.dictionaries.items():
-        for model in group_models(spec, name):
-            path = f"dictionaries.{name}.evaluate_tokens"
-            corpora = distribution(spec, model)
-            yield from _too_few_held_out(resolved, path, group.evaluate_tokens, corpora)
-
-
-def _too_few_held_out(
-    resolved: ResolvedSpec, path: str, tokens: int, corpora: tuple[str, ...]
-) -> Iterator[SpecError]:
-    """An error when the validation splits cannot have so many tokens, at a byte each."""
-    held_out = 0.0
-    for name in corpora:
-        corpus = resolved.spec.corpora[name]
-        possible, limit = possible_tokens(resolved, corpus), corpus.byte_limit
-        known = [] if possible is None else [possible * corpus.validation]
-        if limit is not None:  # of training text; held-out text is limited in proportion
-            known.append(limit * corpus.validation / (1 - corpus.validation))
-        if not known:
-            return
-        held_out += min(known)
-    if tokens > held_out:
-        yield SpecError(
-            path,
-            f"asks for {tokens:,} held-out tokens, but the validation splits of "
-            f"{', '.join(corpora)} have {int(held_out):,} bytes at most",
-        )

@@ -155,11 +155,19 @@ def _dictionaries(results: dict[str, Any]) -> Table:
 def _edges(results: dict[str, Any]) -> Table:
     table = Table(title="Features along the lineage", title_justify="left")
     table.add_column("parent -> child")
-    names = ("persist", "disappear", "emerge", "share", "ceiling", "null")
-    for name in names:
+    counts = ("persist", "split", "merge", "disappear", "emerge")
+    shares = ("share", "ceiling", "null", "adjusted")
+    for name in (*counts, *shares):
         table.add_column(name, justify="right")
     for edge in results["edges"]:
-        counts = [str(edge[name]) for name in names[:3]]
-        shares = [_share(edge.get(name)) for name in names[3:]]
-        table.add_row(f"{edge['parent']} -> {edge['child']}", *counts, *shares)
+        numbers = ["-" if edge.get(name) is None else str(edge[name]) for name in counts]
+        shown = [_with_interval(edge, name) for name in shares]
+        table.add_row(f"{edge['parent']} -> {edge['child']}", *numbers, *shown)
     return table
+
+
+def _with_interval(edge: dict[str, Any], name: str) -> str:
+    """A share, with its 95 % interval in a second line where it has one."""
+    ends = edge.get("interval" if name == "share" else f"{name}_interval")
+    known = _share(edge.get(name))
+    return f"{known}\n{ends[0]:.0%} to {ends[1]:.0%}" if ends else known

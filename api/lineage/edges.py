@@ -2,33 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from fastapi_pagination.cursor import CursorPage
 from pydantic import BaseModel, Field
 
-from api.lineage.matches import COUNTS, check_threshold, stored_floor
+from api.lineage.controls import (
+    RULES,
+    EdgeControls,
+    best_r_of_null,
+    counts,
+    crossed,
+    suffix,
+)
+from api.lineage.matches import check_threshold, stored_floor
 from api.lineage.names import Lineage
 from api.lineage.rows import MatchRow
 
 Values = dict[str, Any]
+Interval = tuple[float, float] | None
+FATES = ("persist", "disappear", "split", "merge", "emerge", "split_child", "merge_child")
+NUMBERS = ("alive_parent", "alive_child", *FATES)
+PERSIST = ("persist_any", "persist_any_child", "persist_mutual")
+SCALING = ("disappear", "false_disappear", "emerge", "false_emerge", "same_basis")
+
+
+class Scaling(BaseModel):
+    """Features that disappear or emerge, and how many of them latent scaling finds all the same."""
+
+    disappear: int | None
+    false_disappear: int | None
+    emerge: int | None
+    false_emerge: int | None
+    same_basis: bool | None
+
+
+class Cosine(BaseModel):
+    """Cosines between decoder directions: mean of matched pairs, share of mutually closest ones."""
+
+    mean: float | None
+    mutual: float | None
 
 
 class EdgeView(BaseModel):
     """How the features of a parent fare in a child. What is not finished yet is null.
 
-    persist, disappear and emerge are numbers of features; share is persist / alive_parent and
-    inherited persist / alive_child. `*_any` counts a feature when any live feature of the other
-    model reaches the threshold, however many share it. ceiling is the share between two dictionary
-    seeds of the parent (ceiling_child: of the child), null the share after the child's stream was
-    shifted. best_r holds histograms of the highest r of each live feature of the parent.
+    persist, split, merge and disappear are numbers of the parent's features, emerge, split_child
+    and merge_child of the child's. share is persist / alive_parent, inherited persist /
+    alive_child. Names without an ending are one-to-one matches; `*_any` counts a feature when any
+    live feature of the other model reaches the threshold, `*_mutual` when each is the other's best.
+
+    ceiling is the share between two dictionaries of the parent (ceiling_child: of the child), null
+    the share after the child's documents were shifted, unrelated that of a dictionary started from
+    the parent's on an untrained model; baseline is the larger of the last two, and adjusted is
+    (share - baseline) / (ceiling - baseline). crossed is the share between other seeds. Intervals
+    hold 95 % of a bootstrap over documents; they and cosines are null at another than the planned
+    threshold, where the null is known at 0.5, 0.55 .. 0.95 only. significant counts live features
+    with a false discovery rate of 5 %. best_r holds histograms of the highest r of each live
+    feature of the parent.
     """
 
     tracking: str
     dictionary: str
     parent: str
     child: str
+    relation: str = Field(description="edge, or ancestor where the parent is further up.")
     finished: bool
     key: str
     threshold: float
@@ -36,24 +74,67 @@ class EdgeView(BaseModel):
     floor: float = Field(description="The lowest threshold that can be asked for.")
     min_firings: int
     tokens: int | None
+    documents: int | None
     alive_parent: int | None
     alive_child: int | None
     persist: int | None
     disappear: int | None
     emerge: int | None
+    split: int | None
+    merge: int | None
+    split_child: int | None
+    merge_child: int | None
     persist_any: int | None
     persist_any_child: int | None
+    persist_mutual: int | None
+    significant: int | None
+    significant_share: float | None
     share: float | None
     share_any: float | None
+    share_mutual: float | None
+    interval: Interval
+    interval_any: Interval
+    interval_mutual: Interval
     inherited: float | None
+    controls: str | None = Field(
+        description="seeds: ceilings compare two seeds; warm: two warm starts; null: none planned."
+    )
     ceiling: float | None
     ceiling_any: float | None
+    ceiling_mutual: float | None
+    ceiling_interval: Interval
+    ceiling_any_interval: Interval
+    ceiling_mutual_interval: Interval
     ceiling_child: float | None
     ceiling_child_any: float | None
+    ceiling_child_mutual: float | None
     null: float | None
     null_any: float | None
+    null_mutual: float | None
+    unrelated: float | None
+    unrelated_any: float | None
+    unrelated_mutual: float | None
+    baseline: float | None
+    baseline_any: float | None
+    baseline_mutual: float | None
+    adjusted: float | None
+    adjusted_any: float | None
+    adjusted_mutual: float | None
+    adjusted_interval: Interval
+    adjusted_any_interval: Interval
+    adjusted_mutual_interval: Interval
+    crossed: float | None
+    crossed_any: float | None
+    crossed_mutual: float | None
+    crossed_interval: Interval
+    adjusted_crossed: float | None
     share_of_ceiling: float | None
     share_of_ceiling_any: float | None
+    cosine: Cosine | None
+    scaling: Scaling | None
+    curve: list[dict[str, float | None]] = Field(
+        description="All shares at thresholds from 0.5 to 0.95."
+    )
     best_r: dict[str, Any]
     not_finished: list[str] = Field(description="Stages of this edge that are still to come.")
 
@@ -69,61 +150,82 @@ class EdgeMatches(EdgeView):
     matches: MatchPage
 
 
+def relation(lineage: Lineage, tracking: str, parent: str, child: str) -> str | None:
+    """What a pair is in a tracking: "edge", "ancestor", or None where it is not matched."""
+    for role, word in (("match", "edge"), ("ancestor", "ancestor")):
+        if f"{role}/{tracking}/{parent}/{child}" in lineage.roles:
+            return word
+    return None
+
+
+def match_role(lineage: Lineage, tracking: str, parent: str, child: str) -> str:
+    """The role of the match of an edge or of a pair of an ancestor and a descendant."""
+    kind = relation(lineage, tracking, parent, child)
+    return f"{'ancestor' if kind == 'ancestor' else 'match'}/{tracking}/{parent}/{child}"
+
+
 def edge_view(
     lineage: Lineage, tracking: str, parent: str, child: str, threshold: float | None
 ) -> Values:
     """The values of an EdgeView; a 422 problem when the threshold is below the stored floor."""
-    role = f"match/{tracking}/{parent}/{child}"
+    role = match_role(lineage, tracking, parent, child)
     key = lineage.roles[role]
     planned = lineage.experiment.plan.stage(key).parameters
     at = planned["threshold"] if threshold is None else threshold
     check_threshold(at, planned)
-    controls = {
-        "null": f"null/{tracking}/{parent}/{child}",
-        "ceiling": f"ceiling/{tracking}/{parent}",
-        "ceiling_child": f"ceiling/{tracking}/{child}",
-    }
     edge = counts(lineage, role, at)
-    found = {name: counts(lineage, control, at) for name, control in controls.items()}
-    share, share_any = edge.get("share"), edge.get("share_any")
+    controls = EdgeControls(lineage, tracking, parent, at)
+    others = (
+        controls.role,
+        controls.unrelated_role,
+        f"ceiling/{tracking}/{child}",
+        f"crossed/{tracking}/{parent}/{child}",
+        f"scaling/{tracking}/{parent}/{child}",
+    )
     return {
         "tracking": tracking,
         "dictionary": lineage.section("tracking")[tracking]["dictionary"],
         "parent": parent,
         "child": child,
+        "relation": relation(lineage, tracking, parent, child),
         "finished": bool(edge),
         "key": key,
         "threshold": at,
         "planned_threshold": planned["threshold"],
         "floor": stored_floor(planned),
         "min_firings": planned["min_firings"],
-        "tokens": edge.get("tokens"),
-        **{name: edge.get(name) for name in COUNTS},
-        "share": share,
-        "share_any": share_any,
+        **{name: edge.get(name) for name in ("tokens", "documents", "cosine", "significant")},
+        **{name: edge.get(name) for name in (*NUMBERS, *PERSIST, *RULES)},
+        "significant_share": _ratio(edge.get("significant"), edge.get("alive_parent")),
         "inherited": _ratio(edge.get("persist"), edge.get("alive_child")),
-        **{name: control.get("share") for name, control in found.items()},
-        **{f"{name}_any": control.get("share_any") for name, control in found.items()},
-        "share_of_ceiling": _ratio(share, found["ceiling"].get("share")),
-        "share_of_ceiling_any": _ratio(share_any, found["ceiling"].get("share_any")),
+        **controls.values(role, edge),
+        **_child_ceiling(lineage, tracking, child, at),
+        **crossed(lineage, others[3], edge, controls, at),
+        "share_of_ceiling": _ratio(edge.get("share"), controls.ceiling.get("share")),
+        "share_of_ceiling_any": _ratio(edge.get("share_any"), controls.ceiling.get("share_any")),
+        "scaling": _scaling(lineage, others[4], at == planned["threshold"]),
+        "curve": controls.curve(edge),
         "best_r": {
             "edge": edge.get("best_r_parent"),
-            "ceiling": found["ceiling"].get("best_r_parent"),
-            "null": found["null"].get("best_r_parent"),
+            "ceiling": controls.ceiling.get("best_r_parent"),
+            "null": best_r_of_null(lineage, role),
         },
-        "not_finished": lineage.unfinished([role, *controls.values()]),
+        "not_finished": lineage.unfinished([role, *others]),
     }
 
 
-def counts(lineage: Lineage, role: str, threshold: float) -> Mapping[str, Any]:
-    """What a match stage found at a threshold; empty while it is not finished."""
+def _child_ceiling(lineage: Lineage, tracking: str, child: str, threshold: float) -> Values:
+    """What two dictionaries of the child share."""
+    ceiling = EdgeControls(lineage, tracking, child, threshold).ceiling
+    return {f"ceiling_child{suffix(rule)}": ceiling.get(rule) for rule in RULES}
+
+
+def _scaling(lineage: Lineage, role: str, planned: bool) -> Values | None:
+    """What latent scaling found; it belongs to the planned threshold."""
     manifest = lineage.finished(role)
-    if manifest is None:
-        return {}
-    if threshold == manifest.parameters["threshold"]:
-        return manifest.results
-    moved = lineage.backend.edges.at(manifest.key, threshold).counts()
-    return {**manifest.results, **moved}
+    if manifest is None or not planned:
+        return None
+    return {name: manifest.results.get(name) for name in SCALING}
 
 
 def _ratio(part: float | None, whole: float | None) -> float | None:

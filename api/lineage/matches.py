@@ -1,76 +1,85 @@
 """The two sides of an edge at any threshold, from what its match stage stored.
 
 At the planned threshold the stage's own columns are shown; at another they are made again from the
-stored candidates by the same assignment, so the answer is what the stage would have found.
-F: features of one side, E: candidate pairs.
+stored candidates by the same assignment and the same rules, so the answer is what the stage would
+have found.
+F: features of one side, E: candidate pairs, P: parts of all features of a side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from api.http.problems import SpecProblem
 from api.lineage.stage_files import StageFiles
 from shared.artifacts import Artifacts, Manifest
 from shared.assignment import matches_at
 from shared.parameters import MatchParameters
+from shared.statuses import STATUSES, Fates, statuses
 from shared.store import NotFoundError, Store
 
-KEPT = 16  # edges in memory; one of 2 x 16 384 features takes 1.4 MB
+KEPT = 16  # edges in memory; one of 2 x 16 384 features takes 3 MB
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 SideName = Literal["parent", "child"]
-Status = Literal["persist", "disappear", "emerge", "rare"]
-UNMATCHED: dict[SideName, Status] = {"parent": "disappear", "child": "emerge"}
-STATUS = ("persist", "unmatched", "rare")  # by number in Side.status_F
-COUNTS = (
-    "alive_parent",
-    "alive_child",
-    "persist",
-    "disappear",
-    "emerge",
-    "persist_any",
-    "persist_any_child",
-)
+Status = Literal["persist", "split", "merge", "disappear", "emerge", "rare"]
 
 
 @dataclass(frozen=True)
 class Side:
     """One model's features on an edge; arrays have one entry per feature.
 
-    best: the other model's feature with the highest r, best_r its r; partner, r: the one-to-one
-    match. -1 and NaN where there is none. status: a number of STATUS.
+    best: the other model's feature with the highest r, best_r its r, mutual whether each is the
+    other's best at the threshold, cosine that of the two decoder directions; partner, r: the
+    one-to-one match; -1 and NaN where there is none. q: false discovery rate at which its best r is
+    told from chance. multiple_r: correlation with its parts; those of feature f are
+    parts_P[starts_F[f] : starts_F[f + 1]]. status: a number of STATUSES.
     """
 
     name: SideName
     firings_F: IntArray
     best_F: IntArray
     best_r_F: FloatArray
+    mutual_F: BoolArray
+    cosine_F: FloatArray
+    q_F: FloatArray
     partner_F: IntArray
     r_F: FloatArray
+    multiple_r_F: FloatArray
+    starts_F: IntArray
+    parts_P: IntArray
     status_F: npt.NDArray[np.int8]
 
     @property
     def alive(self) -> int:
         """Number of features that fire often enough."""
-        return int((self.status_F != STATUS.index("rare")).sum())
+        return int(self.living().sum())
 
-    @property
-    def matched(self) -> int:
-        """Number of features with a one-to-one match."""
-        return int((self.status_F == STATUS.index("persist")).sum())
+    def living(self) -> BoolArray:
+        """Which features [F] fire often enough, whatever became of them."""
+        return np.asarray(self.status_F != STATUSES.index("rare"))
 
-    def statuses(self) -> tuple[Status, Status, Status]:
-        """The names of the numbers in status_F."""
-        return "persist", UNMATCHED[self.name], "rare"
+    def number(self, status: Status) -> int:
+        """How many features have that status."""
+        return int((self.status_F == STATUSES.index(status)).sum())
+
+    def parts(self, feature: int) -> IntArray:
+        """Features of the other model that a feature is the sum of."""
+        return self.parts_P[self.starts_F[feature] : self.starts_F[feature + 1]]
+
+    def fates(self) -> Fates:
+        """What its statuses are told from."""
+        return Fates(self.living(), self.partner_F, self.multiple_r_F, self.starts_F, self.parts_P)
 
 
 @dataclass(frozen=True)
@@ -84,17 +93,24 @@ class Edge:
     def counts(self) -> dict[str, Any]:
         """The same counts and shares as in the results of a match stage."""
         alive = self.parent.alive
-        persist_any = int((self.parent.best_r_F >= self.threshold).sum())
-        return {
+        found = {
             "alive_parent": alive,
             "alive_child": self.child.alive,
-            "persist": self.parent.matched,
-            "disappear": alive - self.parent.matched,
-            "emerge": self.child.alive - self.child.matched,
-            "persist_any": persist_any,
+            "persist": self.parent.number("persist"),
+            "disappear": self.parent.number("disappear"),
+            "emerge": self.child.number("emerge"),
+            "split": self.parent.number("split"),
+            "merge": self.parent.number("merge"),
+            "split_child": self.child.number("split"),
+            "merge_child": self.child.number("merge"),
+            "persist_any": int((self.parent.best_r_F >= self.threshold).sum()),
             "persist_any_child": int((self.child.best_r_F >= self.threshold).sum()),
-            "share": self.parent.matched / alive if alive else None,
-            "share_any": persist_any / alive if alive else None,
+            "persist_mutual": int(self.parent.mutual_F.sum()),
+        }
+        shares = {"share": "persist", "share_any": "persist_any", "share_mutual": "persist_mutual"}
+        return {
+            **found,
+            **{share: found[name] / alive if alive else None for share, name in shares.items()},
         }
 
 
@@ -146,34 +162,55 @@ class Edges:
         parent_E, child_E, r_E = pairs["parent"], pairs["child"], pairs["r"]
         chosen = matches_at(threshold, parent_E, child_E, r_E)
         parent_E, child_E, r_E = parent_E[chosen], child_E[chosen], r_E[chosen]
+        parent = _rematched(stored.parent, stored.child, threshold, parent_E, child_E, r_E)
+        child = _rematched(stored.child, stored.parent, threshold, child_E, parent_E, r_E)
+        of_parent, of_child = statuses(threshold, parent.fates(), child.fates())
         return Edge(
             threshold,
-            _rematched(stored.parent, parent_E, child_E, r_E),
-            _rematched(stored.child, child_E, parent_E, r_E),
+            replace(parent, status_F=_numbers(of_parent)),
+            replace(child, status_F=_numbers(of_child)),
         )
 
 
-def _side(name: SideName, table: pa.Table) -> Side:
-    def column(of: str) -> npt.NDArray[Any]:
-        return np.asarray(table[of].to_numpy())  # null correlations become NaN
+def _numbers(status_F: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
+    """Names of statuses as their numbers in STATUSES."""
+    numbers_F = np.full(len(status_F), -1, np.int8)
+    for number, name in enumerate(STATUSES):
+        numbers_F[status_F == name] = number
+    return numbers_F
 
-    status = table["status"].to_numpy()
+
+def _side(name: SideName, table: pa.Table) -> Side:
+    def column(of: str, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        return np.asarray(table[of].to_numpy()).astype(dtype)  # null correlations become NaN
+
+    parts = table["parts"].combine_chunks()
+    counts_F = pc.fill_null(pc.list_value_length(parts), 0).to_numpy()
     return Side(
         name,
-        column("firings").astype(np.int64),
-        column("best").astype(np.int64),
-        column("best_r").astype(np.float64),
-        column("match").astype(np.int64),
-        column("match_r").astype(np.float64),
-        np.where(status == "persist", 0, np.where(status == "rare", 2, 1)).astype(np.int8),
+        firings_F=column("firings", np.int64),
+        best_F=column("best", np.int64),
+        best_r_F=column("best_r", np.float64),
+        mutual_F=column("mutual", np.bool_),
+        cosine_F=column("cosine", np.float64),
+        q_F=column("q", np.float64),
+        partner_F=column("match", np.int64),
+        r_F=column("match_r", np.float64),
+        multiple_r_F=column("multiple_r", np.float64),
+        starts_F=np.concatenate([[0], np.cumsum(counts_F)]).astype(np.int64),
+        parts_P=parts.flatten().to_numpy().astype(np.int64),
+        status_F=_numbers(table["status"].to_numpy()),
     )
 
 
-def _rematched(side: Side, own_E: IntArray, other_E: IntArray, r_E: FloatArray) -> Side:
-    """The side with other one-to-one matches; what is alive stays."""
-    partner_F = np.full(len(side.firings_F), -1)
-    r_F = np.full(len(side.firings_F), np.nan)
+def _rematched(
+    side: Side, other: Side, threshold: float, own_E: IntArray, other_E: IntArray, r_E: FloatArray
+) -> Side:
+    """The side with other one-to-one matches; what is alive stays, statuses are still to come."""
+    features = len(side.firings_F)
+    partner_F, r_F = np.full(features, -1), np.full(features, np.nan)
     partner_F[own_E], r_F[own_E] = other_E, r_E
-    alive_F = side.status_F != STATUS.index("rare")
-    status_F = np.where(partner_F >= 0, 0, np.where(alive_F, 1, 2)).astype(np.int8)
-    return Side(side.name, side.firings_F, side.best_F, side.best_r_F, partner_F, r_F, status_F)
+    high = np.flatnonzero(side.best_r_F >= threshold)  # a comparison with NaN is False
+    mutual_F = np.zeros(features, bool)
+    mutual_F[high[other.best_F[side.best_F[high]] == high]] = True
+    return replace(side, partner_F=partner_F, r_F=r_F, mutual_F=mutual_F)

@@ -10,11 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy.typing as npt
+
 from api.backend import Backend
 from api.http.problems import SpecProblem, UnknownProblem
 from shared.artifacts import Manifest
 from shared.experiments import Experiment
 from shared.parameters import ReportParameters
+from shared.spec import split_name
 from shared.store import NotFoundError
 
 MODEL_KINDS = ("pretrain", "finetune", "merge", "import")
@@ -84,6 +87,35 @@ class Lineage:
         if found is None:
             raise NotFinishedProblem(detail=f"not finished yet: {self.title(key)}")
         return found
+
+    def arrays(self, role: str, file: str) -> dict[str, npt.NDArray[Any]]:
+        """The arrays of an .npz file of a finished role; empty where there is no such file."""
+        manifest = self.finished(role)
+        if manifest is None or file not in manifest.files:
+            return {}
+        return self.backend.files.arrays(manifest, file)
+
+    def model(self, name: str) -> tuple[str, int | None]:
+        """The model of the spec and the step of a member of the family (None: not a checkpoint).
+
+        A 404 problem that lists the models there are.
+        """
+        if f"model/{name}" not in self.roles:
+            here = f"{self.experiment.id} has {listed(self.models)}"
+            raise UnknownProblem(detail=f"there is no model {name!r}: {here}")
+        return split_name(name)
+
+    @property
+    def models(self) -> list[str]:
+        """All members of the family in the order of the spec, checkpoints before their model."""
+        members = [role.removeprefix("model/") for role in self.roles if role.startswith("model/")]
+        place = {name: number for number, name in enumerate(self.section("models"))}
+
+        def order(name: str) -> tuple[int, bool, int]:
+            model, step = split_name(name)
+            return place[model], step is None, step or 0
+
+        return sorted(members, key=order)
 
     def title(self, key: str) -> str:
         """What a stage is called, for people."""

@@ -7,12 +7,13 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api.lineage.matches import Side, Status
+from shared.statuses import STATUSES
 
 IntArray = npt.NDArray[np.int64]
-Sort = Literal["feature", "firings", "best_r", "r"]
+Sort = Literal["feature", "firings", "best_r", "r", "multiple_r", "q"]
 Order = Literal["asc", "desc"]
 
 
@@ -30,6 +31,19 @@ class MatchRow(BaseModel):
     r: float | None
     best: int | None
     best_r: float | None
+    mutual: bool = Field(description="Whether each is the other's best, at or above the threshold.")
+    cosine: float | None = Field(
+        description="Of the decoder directions of the feature and its best, where both models "
+        "read the same basis."
+    )
+    q: float | None = Field(
+        description="False discovery rate (Benjamini-Hochberg) at which best_r is above chance."
+    )
+    multiple_r: float | None = Field(
+        description="Correlation with the best non-negative sum of a few features of the other "
+        "model."
+    )
+    parts: list[int] = Field(description="Those features.")
 
 
 COLUMNS = tuple(MatchRow.model_fields)
@@ -43,13 +57,15 @@ def selection(side: Side, statuses: Sequence[Status], sort: Sort, order: Order) 
     """
     wanted = np.arange(len(side.firings_F))
     if statuses:
-        kept = [number for number, name in enumerate(side.statuses()) if name in statuses]
+        kept = [number for number, name in enumerate(STATUSES) if name in statuses]
         wanted = wanted[np.isin(side.status_F, kept)]
     values = {
         "feature": np.arange(len(side.firings_F)),
         "firings": side.firings_F,
         "best_r": side.best_r_F,
         "r": side.r_F,
+        "multiple_r": side.multiple_r_F,
+        "q": side.q_F,
     }[sort][wanted].astype(np.float64)
     return wanted[np.argsort(-values if order == "desc" else values, kind="stable")]
 
@@ -60,12 +76,21 @@ def fields(side: Side, feature: int) -> tuple[object, ...]:
     return (
         feature,
         int(side.firings_F[feature]),
-        side.statuses()[side.status_F[feature]],
+        STATUSES[side.status_F[feature]],
         partner if partner >= 0 else None,
-        float(side.r_F[feature]) if partner >= 0 else None,
+        _known(side.r_F[feature]),
         best if best >= 0 else None,
-        float(side.best_r_F[feature]) if best >= 0 else None,
+        _known(side.best_r_F[feature]),
+        bool(side.mutual_F[feature]),
+        _known(side.cosine_F[feature]),
+        _known(side.q_F[feature]),
+        _known(side.multiple_r_F[feature]),
+        side.parts(feature).tolist(),
     )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def row_of(side: Side, feature: int) -> MatchRow:
@@ -74,5 +99,8 @@ def row_of(side: Side, feature: int) -> MatchRow:
 
 
 def rows_of(side: Side, features: IntArray) -> Iterator[Sequence[object]]:
-    """Many features, each as a row of a table."""
-    return (fields(side, feature) for feature in features.tolist())
+    """Many features, each as a row of a table; its parts stand with spaces between them."""
+    for feature in features.tolist():
+        *values, parts = fields(side, feature)
+        assert isinstance(parts, list)
+        yield (*values, " ".join(str(part) for part in parts))

@@ -11,7 +11,14 @@ from api.http.accept import CSV, JSON, csv_answer, negotiated
 from api.http.paging import PageParams, offset_of, place_page
 from api.http.parameters import ChildName, Number, ParentName
 from api.http.problems import PROBLEMS, UnknownProblem
-from api.lineage.edges import EdgeMatches, EdgeView, MatchPage, edge_view
+from api.lineage.edges import (
+    EdgeMatches,
+    EdgeView,
+    MatchPage,
+    edge_view,
+    match_role,
+    relation,
+)
 from api.lineage.matches import SideName, Status
 from api.lineage.names import Lineage, chosen_tracking, open_lineage
 from api.lineage.rows import COLUMNS, Order, Sort, row_of, rows_of, selection
@@ -43,12 +50,26 @@ def edges_of(lineage: Lineage) -> list[tuple[str, str, str]]:
     ]
 
 
+def ancestors_of(lineage: Lineage) -> list[tuple[str, str, str]]:
+    """Tracking, ancestor and descendant of every pair that is matched beside the edges."""
+    return [
+        (tracking, old, new)
+        for tracking, models in lineage.parameters.models.items()
+        for new in models
+        for old in models
+        if f"ancestor/{tracking}/{old}/{new}" in lineage.roles
+    ]
+
+
 @router.get("/{number}/edges")
 def edges(
     number: Number,
     backend: BackendDependency,
     tracking: Tracking = None,
     threshold: Threshold = None,
+    ancestors: Annotated[
+        bool, Query(description="List pairs of an ancestor and a descendant instead of edges.")
+    ] = False,
 ) -> list[EdgeView]:
     """Every edge of every tracking (or of one), as far as it is finished."""
     lineage = open_lineage(backend, number)
@@ -56,7 +77,7 @@ def edges(
         lineage.named("tracking", tracking, "tracking")
     return [
         EdgeView.model_validate(edge_view(lineage, *place, threshold))
-        for place in edges_of(lineage)
+        for place in (ancestors_of(lineage) if ancestors else edges_of(lineage))
         if tracking in (None, place[0])
     ]
 
@@ -84,13 +105,15 @@ def edge(
 ) -> Any:
     """An edge and a page of one side's features with their partners.
 
+    An ancestor and a descendant that are compared count as an edge here.
+
     With `Accept: text/csv` the features alone, all of them, as CSV.
     """
     lineage = open_lineage(backend, number)
     name = chosen_tracking(lineage, tracking, _trackings(lineage, parent, child))
     form = negotiated(request, (JSON, CSV))
     place = offset_of(page)
-    key = lineage.manifest(f"match/{name}/{parent}/{child}").key
+    key = lineage.manifest(match_role(lineage, name, parent, child)).key
     about = edge_view(lineage, name, parent, child, threshold)
     found = backend.edges.at(key, about["threshold"])
     shown = found.parent if side == "parent" else found.child
@@ -103,10 +126,11 @@ def edge(
 
 
 def _trackings(lineage: Lineage, parent: str, child: str) -> list[str]:
-    """Trackings that follow the edge; a 404 problem when there is no such edge."""
-    if (parent, child) not in lineage.parameters.edges:
+    """Trackings that follow the edge or pair; a 404 problem when there is none of that name."""
+    found = [name for name in lineage.section("tracking") if relation(lineage, name, parent, child)]
+    if not found and (parent, child) not in lineage.parameters.edges:
         known = ", ".join(" -> ".join(edge) for edge in lineage.parameters.edges) or "none"
         raise UnknownProblem(
             detail=f"{lineage.experiment.id} has no edge {parent} -> {child}; its edges: {known}"
         )
-    return [place[0] for place in edges_of(lineage) if place[1:] == (parent, child)]
+    return found

@@ -10,9 +10,10 @@ from pydantic import BaseModel, Field
 from api.backend import BackendDependency
 from api.http.parameters import ModelName, Number
 from api.http.problems import UnknownProblem
+from api.lineage.edges import match_role, relation
 from api.lineage.names import Lineage, chosen_tracking, open_lineage
 from api.lineage.rows import MatchRow, row_of
-from api.routes.edges import Threshold, Tracking, edges_of
+from api.routes.edges import Threshold, Tracking, ancestors_of, edges_of
 from shared.artifacts import Manifest
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
@@ -30,9 +31,13 @@ class LabelScore(BaseModel):
 
 
 class Context(BaseModel):
-    """A window of tokens in which the feature fires at `position` of the stream."""
+    """A window of tokens in which the feature fires at `position` of the stream.
+
+    `bin` is the tenth of the range of its activations that it falls in, the maximum in 9.
+    """
 
     rank: int
+    bin: int
     corpus: str
     position: int
     start: int
@@ -45,6 +50,7 @@ class FeatureMatch(MatchRow):
 
     parent: str
     child: str
+    relation: str = Field(description="edge, or ancestor where the parent is further up.")
     side: Literal["parent", "child"] = Field(description="Which side the feature is on.")
     threshold: float
 
@@ -63,6 +69,27 @@ class Chain(BaseModel):
     models: dict[str, ChainLink]
 
 
+class Effect(BaseModel):
+    """What the feature does to the logit of one token, directly, where it fires with 1."""
+
+    rank: int
+    token: str
+    id: int
+    effect: float
+
+
+class Fate(BaseModel):
+    """What became of the feature in the whole family.
+
+    universal: found in every model; inherited: from the model named, or from `both` parents of a
+    merge; new: no parent has it; lost: no path of matches leads to the model named; regained: no
+    path does, but the direct match with it.
+    """
+
+    fate: Literal["universal", "inherited", "new", "lost", "regained"]
+    model: str | None = None
+
+
 class FeatureView(BaseModel):
     """A feature. What is undefined because it never fires, or not finished yet, is null."""
 
@@ -75,10 +102,21 @@ class FeatureView(BaseModel):
     mean: float | None = Field(description="Mean activation where it fires.")
     max: float | None
     corpora: dict[str, float | None] = Field(description="Share of its firings in each corpus.")
+    positions: list[float] = Field(
+        description="Share of its firings in each eighth of the context; empty if it never fires."
+    )
+    histogram: list[int] = Field(
+        description="Firings in ten equal bins of activation; empty if it never fires."
+    )
+    raised: list[Effect] = Field(description="Tokens whose logits it raises most.")
+    lowered: list[Effect] = Field(description="Tokens whose logits it lowers most.")
     labels: list[LabelScore] = Field(description="Labels it tells with F1 >= 0.3, best first.")
     top: list[Context] = Field(description="Where it fires strongest.")
     samples: list[Context] = Field(description="Random places where it fires.")
     matches: list[FeatureMatch]
+    fate: list[Fate] | None = Field(
+        description="What became of it along the lineage; null until all edges are matched."
+    )
     universal: bool | None = Field(description="Whether it is found in every model.")
     chain: Chain | None
     not_finished: list[str] = Field(description="Stages that would tell more and are to come.")
@@ -95,12 +133,13 @@ def feature(
 ) -> FeatureView:
     """A feature of a model, once its contexts are found; matches follow as they are finished."""
     lineage = open_lineage(backend, number)
-    lineage.named("models", model, "model")
+    lineage.model(model)
     fitting = [name for name, models in lineage.parameters.models.items() if model in models]
     name = chosen_tracking(lineage, tracking, fitting)
     contexts = lineage.manifest(f"contexts/{name}/{model}")
     about = _statistics(lineage, name, model, index, contexts)
-    edges = [place for place in edges_of(lineage) if place[0] == name and model in place[1:]]
+    pairs = [*edges_of(lineage), *ancestors_of(lineage)]
+    edges = [place for place in pairs if place[0] == name and model in place[1:]]
     chain = _chain(lineage, name, model, index)
     tracked = lineage.finished(f"track/{name}") is not None
     return FeatureView(
@@ -113,10 +152,12 @@ def feature(
         matches=[
             match for edge in edges if (match := _match(lineage, edge, model, index, threshold))
         ],
+        **_effects(lineage, contexts, index),
+        fate=_fate(lineage, name, model, index),
         universal=chain is not None if tracked else None,
         chain=chain,
         not_finished=lineage.unfinished(
-            [*("match/" + "/".join(edge) for edge in edges), f"track/{name}"]
+            [*(match_role(lineage, *edge) for edge in edges), f"track/{name}"]
         ),
     )
 
@@ -134,6 +175,7 @@ def _statistics(
         "tokens": tokens,
         "firings": round(rows[0]["density"] * tokens),
         **{name: rows[0][name] for name in ("density", "mean", "max")},
+        **{name: rows[0][name] or [] for name in ("positions", "histogram")},
         "corpora": {
             corpus: rows[0][f"corpus_{number}"]
             for number, corpus in enumerate(_corpora(lineage, tracking))
@@ -164,6 +206,30 @@ def _contexts(
     return {"top": found["top"], "samples": found["sample"]}
 
 
+def _effects(lineage: Lineage, contexts: Manifest, index: int) -> dict[str, list[Effect]]:
+    found: dict[str, list[Effect]] = {"raised": [], "lowered": []}
+    rows = lineage.backend.files.rows(contexts, "logits.parquet", "feature", index)
+    for row in sorted(rows, key=lambda row: row["rank"]):
+        found[row["kind"]].append(Effect.model_validate(row))
+    return found
+
+
+def _fate(lineage: Lineage, tracking: str, model: str, index: int) -> list[Fate] | None:
+    """What track says of the feature; models are numbers there."""
+    manifest = lineage.finished(f"track/{tracking}")
+    if manifest is None:
+        return None
+    models = lineage.parameters.models[tracking]
+    rows = lineage.backend.files.rows(manifest, "chains.parquet", "feature", index)
+    found = [row["fate"] for row in rows if row["model"] == models.index(model)]
+    named = []
+    for word in (word for fates in found for word in fates or ()):
+        fate, _, place = word.partition("/")
+        name = models[int(place)] if place.isdecimal() else place or None
+        named.append(Fate.model_validate({"fate": fate, "model": name}))
+    return named
+
+
 def _match(
     lineage: Lineage,
     edge: tuple[str, str, str],
@@ -172,7 +238,7 @@ def _match(
     threshold: float | None,
 ) -> FeatureMatch | None:
     """What became of the feature on an edge; None while the edge is not finished."""
-    manifest = lineage.finished("match/" + "/".join(edge))
+    manifest = lineage.finished(match_role(lineage, *edge))
     if manifest is None:
         return None
     at = manifest.parameters["threshold"] if threshold is None else threshold
@@ -180,7 +246,14 @@ def _match(
     _, parent, child = edge
     side: Literal["parent", "child"] = "parent" if model == parent else "child"
     row = row_of(found.parent if side == "parent" else found.child, index)
-    return FeatureMatch(**row.model_dump(), parent=parent, child=child, side=side, threshold=at)
+    return FeatureMatch(
+        **row.model_dump(),
+        parent=parent,
+        child=child,
+        relation=relation(lineage, *edge) or "edge",
+        side=side,
+        threshold=at,
+    )
 
 
 def _chain(lineage: Lineage, tracking: str, model: str, index: int) -> Chain | None:

@@ -29,7 +29,7 @@ class DictionaryView(BaseModel):
 
     group: str
     replicate: int = Field(description="Which of the group's seeds, from 0.")
-    seed: int | None
+    seed: int | None = Field(description="Null for a dictionary that was imported.")
     key: str
     files: str | None = Field(description="Where its artifact is, once it exists.")
     features: int | None
@@ -45,6 +45,9 @@ class ModelView(BaseModel):
 
     name: str
     kind: str
+    step: int | None = Field(
+        description="The training step after which the weights were kept; null for a whole model."
+    )
     parents: list[str]
     finished: bool
     key: str
@@ -61,16 +64,18 @@ class ModelView(BaseModel):
 
 @router.get("/{number}/models")
 def models(number: Number, backend: BackendDependency) -> list[ModelView]:
-    """Every model of the experiment, in the order of the spec, as far as it is finished."""
+    """Every model of the experiment, as far as it is finished.
+
+    They come in the order of the spec, the checkpoints of a training run before its model.
+    """
     lineage = open_lineage(backend, number)
-    return [_view(lineage, name) for name in lineage.section("models")]
+    return [_view(lineage, name) for name in lineage.models]
 
 
 @router.get("/{number}/models/{model}")
 def model(number: Number, model: ModelName, backend: BackendDependency) -> ModelView:
     """One model, as far as it is finished."""
     lineage = open_lineage(backend, number)
-    lineage.named("models", model, "model")
     return _view(lineage, model)
 
 
@@ -97,11 +102,13 @@ def by_corpus(
 
 
 def _view(lineage: Lineage, name: str) -> ModelView:
-    kind, fields = kind_of(lineage.section("models")[name])
+    model, step = lineage.model(name)
+    kind, fields = kind_of(lineage.section("models")[model])
     made = lineage.finished(f"model/{name}")
     return ModelView(
         name=name,
         kind=kind,
+        step=step,
         parents=[parent for parent, child in lineage.parameters.edges if child == name],
         finished=made is not None,
         key=lineage.roles[f"model/{name}"],
@@ -121,14 +128,16 @@ def _dictionaries(lineage: Lineage, model: str) -> list[DictionaryView]:
     """The dictionaries of a model, group by group, replicates in order."""
     found = []
     for group, fields in lineage.section("dictionaries").items():
+        imported = fields.get("import") is not None
         for replicate, seed in enumerate(fields.get("seeds") or (0,)):
             if f"dictionary/{group}/{model}/{replicate}" in lineage.roles:
-                found.append(_dictionary(lineage, group, model, replicate, seed))
+                number = None if imported else seed
+                found.append(_dictionary(lineage, group, model, replicate, number))
     return found
 
 
 def _dictionary(
-    lineage: Lineage, group: str, model: str, replicate: int, seed: int
+    lineage: Lineage, group: str, model: str, replicate: int, seed: int | None
 ) -> DictionaryView:
     place = f"{group}/{model}/{replicate}"
     made = lineage.finished(f"dictionary/{place}")

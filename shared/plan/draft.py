@@ -13,7 +13,8 @@ class Draft:
     """What the functions that add stages share.
 
     `roles` maps the roles of a report's inputs (see shared.parameters.ReportParameters) to keys;
-    `codes` the encoded streams of (tracking, model, replicate).
+    `codes` the encoded streams of (tracking, model, replicate); `cells` the cells of each grid, as
+    a report has them.
     """
 
     def __init__(self, resolved: ResolvedSpec) -> None:
@@ -21,6 +22,7 @@ class Draft:
         self.graph = Graph()
         self.roles: dict[str, str] = {}
         self.codes: dict[tuple[str, str, int], str] = {}
+        self.cells: dict[str, tuple[dict[str, float], ...]] = {}
         self.tokenizer = ""
 
     @property

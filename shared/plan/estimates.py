@@ -18,7 +18,7 @@ from shared.plan.graph import Estimate
 from shared.resolved import ResolvedSpec
 from shared.spec import architecture_of
 from shared.spec.corpora import Corpus
-from shared.spec.dictionaries import Dictionaries
+from shared.spec.dictionaries import Dictionaries, Hook, Recipe
 from shared.spec.models import Architecture
 
 TEXT_BYTES_PER_TOKEN = 4.0  # English and source code with a vocabulary of a few thousand or more
@@ -68,9 +68,20 @@ class Size:
         inputs = 0 if self.shape.tied_embeddings else self.vocabulary * self.shape.hidden
         return self.active + inputs + norms
 
-    def to_hook(self, layer: int) -> int:
-        """Matrix parameters up to mlp_post of a layer: everything before its down_proj."""
-        return layer * self.layer + self.attention + 2 * self.shape.hidden * self.shape.mlp
+    def width(self, hook: Hook) -> int:
+        """Values a token at a hook point: the MLP's inside, or the residual stream."""
+        return self.shape.mlp if hook == "mlp_post" else self.shape.hidden
+
+    def to_hook(self, hook: Hook, layer: int) -> int:
+        """Matrix parameters before a hook point of a layer; mlp_post comes before down_proj."""
+        inside = {
+            "resid_pre": 0,
+            "attn_out": self.attention,
+            "mlp_post": self.attention + 2 * self.shape.hidden * self.shape.mlp,
+            "mlp_out": self.layer,
+            "resid_post": self.layer,
+        }
+        return layer * self.layer + inside[hook]
 
 
 def size_of(resolved: ResolvedSpec, model: str) -> Size | None:
@@ -116,10 +127,11 @@ def forward(size: Size | None, tokens: int | None, passes: int = 1) -> float | N
     return 2.0 * size.active * tokens * passes
 
 
-def train(size: Size | None, tokens: int | None) -> Estimate:
-    """Training: 6 N a token; leaves the weights in float32."""
+def train(size: Size | None, tokens: int | None, kept: int = 1) -> Estimate:
+    """Training: 6 N a token; leaves the weights in float32, `kept` times with the checkpoints."""
     flops = None if size is None or tokens is None else 6.0 * size.active * tokens
-    return Estimate(tokens=tokens, flops=flops, bytes=weights(size))
+    each = weights(size)
+    return Estimate(tokens=tokens, flops=flops, bytes=None if each is None else kept * each)
 
 
 def weights(size: Size | None) -> int | None:
@@ -127,8 +139,10 @@ def weights(size: Size | None) -> int | None:
     return None if size is None else FLOAT32 * size.parameters
 
 
-def features_of(group: Dictionaries, width: int) -> int:
-    """Number of features of a dictionary over activations of that width."""
+def features_of(group: Dictionaries, width: int) -> int | None:
+    """Features of a dictionary over activations of that width; None for one that exists already."""
+    if group.import_ is not None:
+        return None
     return group.features or round((group.expansion or 0) * width)
 
 
@@ -138,37 +152,56 @@ def harvest(group: Dictionaries, size: Size | None) -> Estimate:
         return Estimate(tokens=group.tokens)
     return Estimate(
         tokens=group.tokens,
-        flops=2.0 * size.to_hook(group.layer) * group.tokens,
-        bytes=group.tokens * size.shape.mlp * HALF,
+        flops=2.0 * size.to_hook(group.hook, group.layer) * group.vectors,
+        bytes=group.vectors * size.width(group.hook) * HALF,
     )
 
 
-def dictionary(group: Dictionaries, size: Size | None, *, stored: bool) -> Estimate:
-    """Training a dictionary, with the model's forward passes unless activations are stored."""
-    if size is None:
-        return Estimate(tokens=group.tokens)
-    weights = size.shape.mlp * features_of(group, size.shape.mlp)
-    each = 12.0 * weights + (0 if stored else 2.0 * size.to_hook(group.layer))
-    return Estimate(tokens=group.tokens, flops=each * group.tokens, bytes=2 * FLOAT32 * weights)
+def dictionary(
+    recipe: Recipe, size: Size | None, tokens: int, features: int | None, *, stored: bool = False
+) -> Estimate:
+    """Training a dictionary, with the model's forward passes unless activations are stored.
+
+    `features` may be those of several dictionaries that are trained in one pass.
+    """
+    if size is None or features is None:
+        return Estimate(tokens=tokens)
+    weights = size.width(recipe.hook) * features
+    each = 12.0 * weights + (0 if stored else 2.0 * size.to_hook(recipe.hook, recipe.layer))
+    return Estimate(tokens=tokens, flops=each * tokens, bytes=2 * FLOAT32 * weights)
 
 
-def evaluate_dictionary(group: Dictionaries, size: Size | None) -> Estimate:
+def crosscoder(group: Dictionaries, size: Size | None, features: int | None) -> Estimate:
+    """Training on two models at once: the passes and the weights of two dictionaries."""
+    each = dictionary(group, size, group.vectors, features)
+    double = each.model_dump(include={"flops", "bytes"}, exclude_none=True)
+    return each.model_copy(update={name: 2 * value for name, value in double.items()})
+
+
+def evaluate_dictionary(recipe: Recipe, size: Size | None, features: int | None) -> Estimate:
     """Four losses (clean, reconstructed, zero, mean) and one reconstruction of each token."""
-    tokens = group.evaluate_tokens
+    tokens = recipe.evaluate_tokens
     flops = forward(size, tokens, passes=4)
-    if size is None or flops is None:
+    if size is None or features is None or flops is None:
         return Estimate(tokens=tokens)
-    weights = size.shape.mlp * features_of(group, size.shape.mlp)
-    return Estimate(tokens=tokens, flops=flops + 4.0 * weights * tokens)
+    return Estimate(tokens=tokens, flops=flops + 4.0 * size.width(recipe.hook) * features * tokens)
 
 
-def encode(group: Dictionaries, size: Size | None, tokens: int) -> Estimate:
+def encode(recipe: Recipe, size: Size | None, tokens: int, features: int | None) -> Estimate:
     """The model up to the hook point and the encoder; how much is stored depends on L0."""
+    if size is None or features is None:
+        return Estimate(tokens=tokens)
+    encoder = size.width(recipe.hook) * features
+    each = 2.0 * size.to_hook(recipe.hook, recipe.layer) + 2.0 * encoder
+    return Estimate(tokens=tokens, flops=each * tokens)
+
+
+def latent_scaling(recipe: Recipe, size: Size | None, tokens: int) -> Estimate:
+    """Both models up to the hook point, and the covariance of each one's activations."""
     if size is None:
         return Estimate(tokens=tokens)
-    encoder = size.shape.mlp * features_of(group, size.shape.mlp)
-    each = 2.0 * size.to_hook(group.layer) + 2.0 * encoder
-    return Estimate(tokens=tokens, flops=each * tokens)
+    each = 2.0 * size.to_hook(recipe.hook, recipe.layer) + 2.0 * size.width(recipe.hook) ** 2
+    return Estimate(tokens=tokens, flops=2 * each * tokens)
 
 
 def harvest_pays(group: Dictionaries, size: Size | None) -> bool:
@@ -177,9 +210,9 @@ def harvest_pays(group: Dictionaries, size: Size | None) -> bool:
     Streaming runs the model once for every seed; harvesting runs it once, writes every vector once
     and reads it once for every seed. Never pays for one seed, nor past HARVEST_LIMIT.
     """
-    if size is None or group.tokens * size.shape.mlp * HALF > HARVEST_LIMIT:
+    if size is None or group.vectors * size.width(group.hook) * HALF > HARVEST_LIMIT:
         return False
     seeds = len(group.seeds)
-    compute = 2.0 * size.to_hook(group.layer) / COMPUTE_RATE
-    move = size.shape.mlp * HALF / DISK_RATE
+    compute = 2.0 * size.to_hook(group.hook, group.layer) / COMPUTE_RATE
+    move = size.width(group.hook) * HALF / DISK_RATE
     return seeds * compute > compute + (1 + seeds) * move

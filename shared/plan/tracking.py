@@ -1,106 +1,237 @@
-"""Stages that follow features along the lineage, and the report that gathers everything."""
+"""Stages that follow features along the lineage, with their controls."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from shared import parameters as p
 from shared.plan import estimates
+from shared.plan.dictionaries import add_started, features_of
 from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, numbered
-from shared.spec import group_models, lineage_edges
-from shared.spec.dictionaries import Tracking
+from shared.plan.models import add_untrained
+from shared.spec import ancestor_pairs, group_edges, group_models, shares_basis
+from shared.spec.dictionaries import Dictionaries
+from shared.spec.tracking import ANCESTOR_PAIRS, Tracking
 
-# Of these roles a report reads the results in the manifests, not the files.
-LIGHT_ROLES = ("model/", "corpus/", "tokens/", "dictionary/", "quality/")
-# The null control rolls the child's stream by this share of the tokens. No simple fraction: where
-# a corpus runs short the stream is a half or a third as long as asked for, and a roll by as much
-# would bring it back to where it was.
-NULL_SHIFT = 0.382
+OTHER_ORDER = 1000  # added to the seed of a warm start's control: the same data in another order
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A stream of codes: whose they are, by which dictionary, and the stages of all three.
+
+    `member` is the model whose basis they live in.
+    """
+
+    codes: str
+    dictionary: str
+    member: str
 
 
 def add_tracking(draft: Draft, name: str) -> None:
     """Encode every model, match along every edge, with the controls; then chains and contexts."""
     tracking = draft.spec.tracking[name]
     models = group_models(draft.spec, tracking.dictionary)
-    edges = [e for e in lineage_edges(draft.spec) if e[0] in models and e[1] in models]
+    edges = group_edges(draft.spec, tracking.dictionary)
+    pairs = _ancestors(draft, tracking)
     for model in models:
         _add_codes(draft, name, model, 0)
     for parent, child in edges:
-        _add_edge(draft, name, parent, child)
-    if compares_seeds(draft, tracking):
-        for model in models:
-            _add_codes(draft, name, model, 1)
-            _add_match(draft, name, f"ceiling/{name}/{model}", (model, 0), (model, 1))
+        _add_match(draft, name, f"match/{name}/{parent}/{child}", (parent, 0), (child, 0))
+    for old, new in pairs:
+        _add_match(draft, name, f"ancestor/{name}/{old}/{new}", (old, 0), (new, 0))
+    _add_seeds(draft, name, models, edges)
+    if draft.spec.dictionaries[tracking.dictionary].init == "parent":
+        for model in dict.fromkeys(parent for parent, _ in edges):
+            _add_warm(draft, name, model)
     for model in models:
         _add_contexts(draft, name, model)
-    _add_track(draft, name, models, edges)
+    if tracking.controls.latent_scaling:
+        for parent, child in edges:
+            _add_scaling(draft, name, parent, child)
+    _add_track(draft, name, models, edges, pairs)
 
 
-def compares_seeds(draft: Draft, tracking: Tracking) -> bool:
-    """Whether the ceiling is computed: unless it is not wanted, where there are two seeds."""
-    enough = len(draft.spec.dictionaries[tracking.dictionary].seeds) > 1
-    return enough and tracking.controls.seeds is not False
+def _ancestors(draft: Draft, tracking: Tracking) -> tuple[tuple[str, str], ...]:
+    """Pairs that are compared beside the edges."""
+    pairs = ancestor_pairs(draft.spec, tracking.dictionary)
+    wanted = tracking.ancestors
+    return pairs if wanted or (wanted is None and len(pairs) <= ANCESTOR_PAIRS) else ()
+
+
+def _group(draft: Draft, name: str) -> Dictionaries:
+    return draft.spec.dictionaries[draft.spec.tracking[name].dictionary]
+
+
+# --------------------------------------------------------------------------------- codes
 
 
 def _add_codes(draft: Draft, name: str, model: str, replicate: int) -> None:
-    tracking = draft.spec.tracking[name]
-    group = draft.spec.dictionaries[tracking.dictionary]
-    size = estimates.size_of(draft.resolved, model)
-    draft.codes[name, model, replicate] = draft.graph.add(
+    number = _group(draft, name).seeds[replicate]
+    draft.codes[name, model, replicate] = _encode(
+        draft,
+        name,
+        f"encode {model}, seed {number}",
+        model,
+        draft.roles[f"model/{model}"],
+        _dictionary(draft, name, model, replicate),
+    )
+
+
+def _dictionary(draft: Draft, name: str, model: str, replicate: int) -> str:
+    group = draft.spec.tracking[name].dictionary
+    return draft.roles[f"dictionary/{group}/{model}/{replicate}"]
+
+
+def _encode(draft: Draft, name: str, title: str, like: str, model: str, dictionary: str) -> str:
+    """The codes of a model (a key) of the shape of `like` (a name) by a dictionary."""
+    tracking, group = draft.spec.tracking[name], _group(draft, name)
+    size = estimates.size_of(draft.resolved, like)
+    return draft.graph.add(
         "encode",
-        f"encode {model}, seed {group.seeds[replicate]}",
+        title,
         p.EncodeParameters(
             hook=group.hook, layer=group.layer, tokens=tracking.tokens, context=group.context
         ),
         {
-            "model": draft.roles[f"model/{model}"],
-            "dictionary": draft.roles[f"dictionary/{tracking.dictionary}/{model}/{replicate}"],
+            "model": model,
+            "dictionary": dictionary,
             **numbered("tokens", draft.tokens_of(tracking.corpora)),
         },
-        estimate=estimates.encode(group, size, tracking.tokens),
+        estimate=estimates.encode(group, size, tracking.tokens, features_of(draft, group, like)),
     )
 
 
-def _add_edge(draft: Draft, name: str, parent: str, child: str) -> None:
-    _add_match(draft, name, f"match/{name}/{parent}/{child}", (parent, 0), (child, 0))
-    if draft.spec.tracking[name].controls.null:
-        _add_match(draft, name, f"null/{name}/{parent}/{child}", (parent, 0), (child, 0))
+# ------------------------------------------------------------------------------- matches
 
 
 def _add_match(
     draft: Draft, name: str, role: str, parent: tuple[str, int], child: tuple[str, int]
 ) -> None:
-    """A match for a role of the report: along an edge, against chance, or between two seeds."""
-    tracking = draft.spec.tracking[name]
-    kind = role.split("/", 1)[0]
+    """A match for a role of the report, between the codes of two (model, replicate)."""
+    ends = [
+        Coded(draft.codes[name, *end], _dictionary(draft, name, *end), end[0])
+        for end in (parent, child)
+    ]
     titles = {
         "match": f"match {parent[0]} -> {child[0]}",
-        "null": f"match {parent[0]} -> {child[0]} shifted (null)",
+        "ancestor": f"match ancestor {parent[0]} -> {child[0]}",
+        "crossed": f"match {parent[0]} -> {child[0]}, crossed seeds",
         "ceiling": f"match two seeds of {parent[0]} (ceiling)",
     }
-    draft.roles[role] = draft.graph.add(
+    kind = role.split("/", 1)[0]
+    draft.roles[role] = _match(
+        draft, name, titles[kind], ends[0], ends[1], null=kind in ("match", "ancestor")
+    )
+
+
+def _match(draft: Draft, name: str, title: str, parent: Coded, child: Coded, *, null: bool) -> str:
+    tracking = draft.spec.tracking[name]
+    controls = tracking.controls
+    inputs = {"parent": parent.codes, "child": child.codes}
+    if parent.member and child.member and shares_basis(draft.spec, parent.member, child.member):
+        inputs |= {"parent_dictionary": parent.dictionary, "child_dictionary": child.dictionary}
+    return draft.graph.add(
         "match",
-        titles[kind],
+        title,
         p.MatchParameters(
             threshold=tracking.threshold,
             min_firings=tracking.min_firings,
-            shift=max(1, int(NULL_SHIFT * tracking.tokens)) if kind == "null" else 0,
+            shifts=controls.shifts if null and controls.null else 0,
+            resamples=controls.resamples,
         ),
-        {"parent": draft.codes[name, *parent], "child": draft.codes[name, *child]},
+        inputs,
         estimate=Estimate(tokens=tracking.tokens),
     )
 
 
+def _add_seeds(
+    draft: Draft, name: str, models: tuple[str, ...], edges: tuple[tuple[str, str], ...]
+) -> None:
+    """Ceilings and crossed matches, which need a second seed: by default where there is one."""
+    controls = draft.spec.tracking[name].controls
+    if len(_group(draft, name).seeds) < 2:
+        return
+    ceilings = controls.seeds is not False
+    crossed = ceilings if controls.crossed is None else controls.crossed
+    ends = [*(models if ceilings else ()), *(child for _, child in edges if crossed)]
+    for model in dict.fromkeys(ends):
+        _add_codes(draft, name, model, 1)
+    if ceilings:
+        for model in models:
+            _add_match(draft, name, f"ceiling/{name}/{model}", (model, 0), (model, 1))
+    if crossed:
+        for parent, child in edges:
+            _add_match(draft, name, f"crossed/{name}/{parent}/{child}", (parent, 0), (child, 1))
+
+
+def _add_warm(draft: Draft, name: str, model: str) -> None:
+    """What a common start alone explains: see ReportParameters, `warm` and `unrelated`."""
+    group, itself = draft.spec.tracking[name].dictionary, draft.roles[f"model/{model}"]
+    own = Coded(draft.codes[name, model, 0], _dictionary(draft, name, model, 0), model)
+    what = f"of {model} in another order"
+    started = add_started(draft, group, model, itself, what, OTHER_ORDER)
+    codes = _encode(draft, name, f"encode {model}, started again", model, itself, started)
+    title = f"match {model} with itself, started again (ceiling)"
+    draft.roles[f"warm/{name}/{model}"] = _match(
+        draft, name, title, own, Coded(codes, started, model), null=False
+    )
+    untrained = add_untrained(draft, model)
+    if untrained is None:
+        return
+    started = add_started(draft, group, model, untrained, "of an untrained model")
+    title = f"encode an untrained model, started from {model}"
+    codes = _encode(draft, name, title, model, untrained, started)
+    title = f"match {model} with an untrained model (floor)"
+    draft.roles[f"unrelated/{name}/{model}"] = _match(
+        draft, name, title, own, Coded(codes, started, ""), null=False
+    )
+
+
+def _add_scaling(draft: Draft, name: str, parent: str, child: str) -> None:
+    tracking, group = draft.spec.tracking[name], _group(draft, name)
+    draft.roles[f"scaling/{name}/{parent}/{child}"] = draft.graph.add(
+        "latent_scaling",
+        f"look for changed features of {parent} -> {child} in the other model",
+        p.LatentScalingParameters(
+            hook=group.hook,
+            layer=group.layer,
+            tokens=tracking.tokens,
+            context=group.context,
+            same_basis=shares_basis(draft.spec, parent, child),
+        ),
+        {
+            "parent": draft.roles[f"model/{parent}"],
+            "child": draft.roles[f"model/{child}"],
+            "parent_dictionary": _dictionary(draft, name, parent, 0),
+            "child_dictionary": _dictionary(draft, name, child, 0),
+            "parent_codes": draft.codes[name, parent, 0],
+            "child_codes": draft.codes[name, child, 0],
+            "match": draft.roles[f"match/{name}/{parent}/{child}"],
+            **numbered("tokens", draft.tokens_of(tracking.corpora)),
+        },
+        estimate=estimates.latent_scaling(
+            group, estimates.size_of(draft.resolved, parent), tracking.tokens
+        ),
+    )
+
+
+# -------------------------------------------------------------------- contexts and chains
+
+
 def _add_contexts(draft: Draft, name: str, model: str) -> None:
-    tracking = draft.spec.tracking[name]
+    tracking, group = draft.spec.tracking[name], _group(draft, name)
     draft.roles[f"contexts/{name}/{model}"] = draft.graph.add(
         "contexts",
         f"find contexts of {model}",
         p.ContextsParameters(
-            tokens=tracking.tokens,
-            context=draft.spec.dictionaries[tracking.dictionary].context,
+            hook=group.hook, layer=group.layer, tokens=tracking.tokens, context=group.context
         ),
         {
             "codes": draft.codes[name, model, 0],
+            "model": draft.roles[f"model/{model}"],
+            "dictionary": _dictionary(draft, name, model, 0),
             "tokenizer": draft.tokenizer,
             **numbered("tokens", draft.tokens_of(tracking.corpora)),
         },
@@ -109,47 +240,32 @@ def _add_contexts(draft: Draft, name: str, model: str) -> None:
 
 
 def _add_track(
-    draft: Draft, name: str, models: tuple[str, ...], edges: list[tuple[str, str]]
+    draft: Draft,
+    name: str,
+    models: tuple[str, ...],
+    edges: tuple[tuple[str, str], ...],
+    pairs: tuple[tuple[str, str], ...],
 ) -> None:
     tracking = draft.spec.tracking[name]
-    numbers = {model: number for number, model in enumerate(models)}
+    place = {model: number for number, model in enumerate(models)}
     draft.roles[f"track/{name}"] = draft.graph.add(
         "track",
         f"track {name}",
         p.TrackParameters(
-            edges=tuple(p.TrackEdge(parent=numbers[a], child=numbers[b]) for a, b in edges),
+            edges=tuple(p.TrackEdge(parent=place[a], child=place[b]) for a, b in edges),
+            ancestors=tuple(p.TrackEdge(parent=place[a], child=place[b]) for a, b in pairs),
             threshold=tracking.threshold,
             min_firings=tracking.min_firings,
-            context=draft.spec.dictionaries[tracking.dictionary].context,
+            context=_group(draft, name).context,
             tokens=tracking.tokens,
         ),
         {
             **numbered("codes", [draft.codes[name, model, 0] for model in models]),
             **numbered("contexts", [draft.roles[f"contexts/{name}/{m}"] for m in models]),
             **numbered("match", [draft.roles[f"match/{name}/{a}/{b}"] for a, b in edges]),
+            **numbered("ancestor", [draft.roles[f"ancestor/{name}/{a}/{b}"] for a, b in pairs]),
             **numbered("tokens", draft.tokens_of(tracking.corpora)),
             "tokenizer": draft.tokenizer,
         },
         estimate=Estimate(tokens=tracking.tokens),
-    )
-
-
-def add_report(draft: Draft) -> None:
-    """The report over everything that was added before."""
-    spec = draft.spec
-    roles = draft.roles
-    draft.graph.add(
-        "report",
-        "write report",
-        p.ReportParameters(
-            spec=spec.model_dump(mode="json", exclude_none=True),
-            models={
-                name: group_models(spec, tracking.dictionary)
-                for name, tracking in spec.tracking.items()
-            },
-            edges=lineage_edges(spec),
-            corpora=tuple(spec.corpora),
-        ),
-        roles,
-        light=[role for role in roles if role.startswith(LIGHT_ROLES)],
     )

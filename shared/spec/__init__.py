@@ -10,12 +10,16 @@ from pydantic import ValidationError
 from shared.errors import SpecError, raise_all
 from shared.spec.check import check
 from shared.spec.document import Spec
+from shared.spec.family import Member, checkpoint_name, family, split_name
 from shared.spec.lineage import (
+    ancestor_pairs,
     ancestry,
     architecture_of,
     distribution,
+    group_edges,
     group_models,
     lineage_edges,
+    shares_basis,
     topological,
 )
 from shared.spec.sentences import spec_errors
@@ -23,15 +27,22 @@ from shared.spec.text import ROOT, SPEC_LIMIT, read_text
 
 __all__ = [
     "SPEC_LIMIT",
+    "Member",
     "Spec",
+    "ancestor_pairs",
     "ancestry",
     "architecture_of",
+    "checkpoint_name",
     "distribution",
+    "family",
+    "group_edges",
     "group_models",
     "lineage_edges",
     "load_spec",
     "parse_spec",
+    "shares_basis",
     "spec_schema",
+    "split_name",
     "topological",
 ]
 

@@ -211,6 +211,14 @@ Name = Annotated[
     Strict(),
     Pattern("[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "at most 64 letters, digits, - and _"),
 ]
+MemberName = Annotated[
+    str,
+    Strict(),
+    Pattern(
+        "[A-Za-z0-9][A-Za-z0-9_-]{0,63}(@[1-9][0-9]{0,13})?",
+        "the name of a model, or of a checkpoint as model@step",
+    ),
+]
 HubId = Annotated[
     str,
     Strict(),

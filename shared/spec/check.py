@@ -7,8 +7,17 @@ from graphlib import CycleError
 
 from shared.errors import SpecError, raise_all
 from shared.spec.base import suggestion
-from shared.spec.document import Spec
-from shared.spec.lineage import ancestry, architecture_of, distribution, group_models, topological
+from shared.spec.dictionaries import Recipe
+from shared.spec.document import MANY, Spec
+from shared.spec.family import family, member_names
+from shared.spec.lineage import (
+    ancestry,
+    architecture_of,
+    distribution,
+    group_edges,
+    group_models,
+    topological,
+)
 from shared.spec.models import Architecture, Model
 
 
@@ -16,6 +25,11 @@ def check(spec: Spec) -> None:
     """Raise SpecError or SpecErrors for what can be known before anything is looked up."""
     if not spec.models:
         raise SpecError("models", "must have at least one model")
+    if len(member_names(spec)) > MANY:
+        raise SpecError(
+            "models",
+            f"make {len(member_names(spec))} with their checkpoints, at most {MANY} are possible",
+        )
     raise_all([*_unknown_names(spec)])
     raise_all([*_cycles(spec)])
     raise_all([*_vocabularies(spec), *check_shapes(spec), *_groups(spec), *_controls(spec)])
@@ -44,6 +58,10 @@ def _unknown_names(spec: Spec) -> Iterator[SpecError]:
         yield from _known(
             "dictionary", {f"{path}.dictionary": tracking.dictionary}, spec.dictionaries
         )
+    for name, grid in spec.stability.items():
+        path = f"stability.{name}"
+        yield from _members(spec, {f"{path}.model": grid.model})
+        yield from _corpora(spec, f"{path}.corpora", grid.corpora or ())
 
 
 def _names_in_model(spec: Spec, path: str, name: str) -> Iterator[SpecError]:
@@ -64,12 +82,15 @@ def _names_in_dictionaries(spec: Spec) -> Iterator[SpecError]:
     for name, group in spec.dictionaries.items():
         path = f"dictionaries.{name}"
         if group.models != "all":
-            yield from _models(
+            yield from _members(
                 spec, {f"{path}.models.{i}": model for i, model in enumerate(group.models)}
             )
         if isinstance(group.l1, dict):
             named = {f"{path}.l1.{model}": model for model in group.l1 if model != "default"}
-            yield from _models(spec, named)
+            yield from _members(spec, named)
+        yield from _members(
+            spec, {f"{path}.import.{model}": model for model in group.import_ or ()}
+        )
 
 
 def _corpora(spec: Spec, path: str, names: Iterable[str]) -> Iterator[SpecError]:
@@ -80,6 +101,11 @@ def _corpora(spec: Spec, path: str, names: Iterable[str]) -> Iterator[SpecError]
 
 def _models(spec: Spec, names: Mapping[str, str]) -> Iterator[SpecError]:
     yield from _known("model", names, spec.models)
+
+
+def _members(spec: Spec, names: Mapping[str, str]) -> Iterator[SpecError]:
+    """Errors for names of models or checkpoints that there are not."""
+    yield from _known("model", names, member_names(spec))
 
 
 def _known(what: str, names: Mapping[str, str], known: Iterable[str]) -> Iterator[SpecError]:
@@ -163,7 +189,9 @@ def check_shapes(
 
 def _block(spec: Spec, name: str, model: Model, shape: Architecture | None) -> Iterator[SpecError]:
     """The error of a model that is trained on blocks longer than it reads, told at its root."""
-    roots = [one for one in ancestry(spec, name) if spec.models[one].pretrain is not None]
+    members = family(spec)
+    above = [spec.models[members[one].model] for one in ancestry(spec, name)]
+    roots = [one for one in above if one.pretrain is not None]
     if shape is None or model.training is None or spec.block <= shape.context:
         return
     if model.pretrain is not None or not roots:
@@ -186,25 +214,32 @@ def _difference(zero: Architecture, one: Architecture) -> str | None:
 def _dictionary_shapes(
     spec: Spec, imported: Mapping[str, Architecture] | None
 ) -> Iterator[SpecError]:
-    for name, group in spec.dictionaries.items():
+    recipes: list[tuple[str, Recipe, tuple[str, ...]]] = [
+        *(
+            (f"dictionaries.{n}", one, group_models(spec, n))
+            for n, one in spec.dictionaries.items()
+        ),
+        *((f"stability.{n}", one, (one.model,)) for n, one in spec.stability.items()),
+    ]
+    for path, recipe, models in recipes:
         shapes = {
             model: shape
-            for model in group_models(spec, name)
+            for model in models
             if (shape := architecture_of(spec, model, imported)) is not None
         }
         for model, shape in shapes.items():
-            if group.layer >= shape.layers:
+            if recipe.layer >= shape.layers:
                 yield SpecError(
-                    f"dictionaries.{name}.layer",
-                    f"{group.layer} is too high, {model} has the layers 0 to {shape.layers - 1}",
+                    f"{path}.layer",
+                    f"{recipe.layer} is too high, {model} has the layers 0 to {shape.layers - 1}",
                 )
                 break
         for model, shape in shapes.items():
-            if group.context > shape.context:
+            if recipe.context > shape.context:
                 yield SpecError(
-                    f"dictionaries.{name}.context",
+                    f"{path}.context",
                     f"must be at most the {shape.context} tokens that {model} reads, "
-                    f"not {group.context}",
+                    f"not {recipe.context}",
                 )
                 break
 
@@ -214,26 +249,46 @@ def _dictionary_shapes(
 
 def _groups(spec: Spec) -> Iterator[SpecError]:
     for name, group in spec.dictionaries.items():
+        field = "models" if group.import_ is None else "import"
         for model in group_models(spec, name):
-            if not distribution(spec, model):
-                yield SpecError(
-                    f"dictionaries.{name}.models",
-                    f"{model} has no corpora to train a dictionary on; name its data in "
-                    f"models.{model}.import.corpora",
-                )
+            yield from _has_data(spec, f"dictionaries.{name}.{field}", model)
         without = [m for m in group_models(spec, name) if group.l1_of(m) is None]
-        if without:
+        if isinstance(group.l1, dict) and without:
             yield SpecError(
                 f"dictionaries.{name}.l1",
                 f"has no number for {', '.join(without)} and no default",
             )
+        if group.variant == "crosscoder" and not group_edges(spec, name):
+            yield SpecError(
+                f"dictionaries.{name}.models", "have no parent and child for a crosscoder"
+            )
+    for name, grid in spec.stability.items():
+        yield from _has_data(spec, f"stability.{name}.model", grid.model)
+
+
+def _has_data(spec: Spec, path: str, model: str) -> Iterator[SpecError]:
+    if not distribution(spec, model):
+        root = next(iter(ancestry(spec, model)))
+        yield SpecError(
+            path,
+            f"{model} has no corpora to train a dictionary on; name its data in "
+            f"models.{family(spec)[root].model}.import.corpora",
+        )
 
 
 def _controls(spec: Spec) -> Iterator[SpecError]:
     for name, tracking in spec.tracking.items():
-        seeds = spec.dictionaries[tracking.dictionary].seeds
-        if tracking.controls.seeds and len(seeds) < 2:
+        path, group = f"tracking.{name}", spec.dictionaries[tracking.dictionary]
+        if group.variant == "crosscoder":
             yield SpecError(
-                f"tracking.{name}.controls.seeds",
-                f"needs two numbers in dictionaries.{tracking.dictionary}.seeds, not {len(seeds)}",
+                f"{path}.dictionary",
+                f"{tracking.dictionary} is a crosscoder, which compares parent and child by itself",
             )
+        wanted = {"seeds": tracking.controls.seeds, "crossed": tracking.controls.crossed}
+        for control, asked in wanted.items():
+            if asked and len(group.seeds) < 2:
+                yield SpecError(
+                    f"{path}.controls.{control}",
+                    f"needs two numbers in dictionaries.{tracking.dictionary}.seeds, "
+                    f"not {len(group.seeds)}",
+                )

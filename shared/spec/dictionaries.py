@@ -1,40 +1,39 @@
-"""Dictionaries (sparse auto-encoders) and the tracking of their features."""
+"""Dictionaries (sparse auto-encoders): how they are trained, or where existing ones come from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Strict, Tag, model_validator
 
 from shared.spec.base import (
     Between,
     Count,
     Distinct,
-    Flag,
-    Name,
+    HubId,
+    MemberName,
     Number,
-    OneOf,
     Part,
+    Pattern,
+    Revision,
     Share,
+    UploadName,
     Whole,
     mistake,
     shown,
 )
+from shared.spec.variants import REVIVE, check_variant, sparsity_field, wrong_prefixes
 
 MAX_FEATURES = 1 << 24
-Hook = Annotated[
-    Literal["mlp_post"],
-    OneOf(("mlp_post",), later=("mlp_out", "attn_out", "resid_pre", "resid_post")),
-]
-Variant = Annotated[
-    Literal["relu"],
-    OneOf(("relu",), later=("topk", "batchtopk", "jumprelu", "gated", "matryoshka", "crosscoder")),
-]
-Init = Annotated[
-    Literal["independent", "shared"], OneOf(("independent", "shared"), later=("parent",))
-]
+Hook = Literal["mlp_post", "mlp_out", "attn_out", "resid_pre", "resid_post"]
+Variant = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka", "crosscoder"]
+Revive = Literal["ghost", "resample", "aux", "none"]
+Features = Annotated[Whole, Between(1, MAX_FEATURES)]
+Steps = Annotated[Whole, Between(0, 10**9)]
 L1 = Annotated[Number, Between(0, 1000)]
+L0 = Annotated[Number, Between(0, MAX_FEATURES, above=True)]
+Seeds = Annotated[tuple[Annotated[Whole, Between(0, 2**31 - 1)], ...], Distinct(most=16)]
 
 
 def _all_or_list(value: Any) -> Any:
@@ -45,103 +44,197 @@ def _all_or_list(value: Any) -> Any:
 
 # The tags start with a colon: they are left out of the path of an error.
 Models = Annotated[
-    Annotated[Literal["all"], Tag(":all")] | Annotated[tuple[Name, ...], Distinct(), Tag(":list")],
+    Annotated[Literal["all"], Tag(":all")]
+    | Annotated[tuple[MemberName, ...], Distinct(), Tag(":list")],
     Discriminator(lambda value: ":all" if isinstance(value, str) else ":list"),
     BeforeValidator(_all_or_list),
 ]
 L1ByModel = Annotated[
-    Annotated[L1, Tag(":number")] | Annotated[dict[Name, L1], Tag(":map")],
+    Annotated[L1, Tag(":number")] | Annotated[dict[MemberName, L1], Tag(":map")],
     Discriminator(lambda value: ":map" if isinstance(value, Mapping) else ":number"),
+]
+PathInRepository = Annotated[
+    str,
+    Strict(),
+    Pattern(r"(?!.*\.\.)[A-Za-z0-9][\w./ -]{0,199}", "a directory of the repository"),
 ]
 
 
-class Dictionaries(Part):
-    """One dictionary for each model (and each seed), each on its model's own data distribution."""
+class Recipe(Part):
+    """How a dictionary is trained: what single dictionaries and grids of them have in common."""
 
-    models: Models = Field("all", description="Models that get a dictionary, or all.")
     hook: Hook = Field("mlp_post", description="Hook point whose activations are decomposed.")
     layer: Annotated[Whole, Between(0, 999)] = Field(0, description="Layer of the hook point.")
-    expansion: Annotated[Number, Between(0, 1024, above=True)] | None = Field(
-        None, description="Features per unit of width; or give features."
+    variant: Variant = Field(
+        "relu", description="Kind of dictionary; a crosscoder is trained for every edge."
     )
-    features: Annotated[Whole, Between(1, MAX_FEATURES)] | None = Field(
-        None, description="Number of features; or give expansion."
+    decoder_norm: Literal["unit", "penalised"] = Field(
+        "unit",
+        description="relu: decoder directions of unit norm, or free ones whose norm weights the "
+        "penalty.",
     )
-    variant: Variant = Field("relu", description="Kind of dictionary.")
-    l1: L1ByModel = Field(
-        description="Weight of the L1 penalty, or one for each model (`default` for the others)."
+    aux_coefficient: Annotated[Number, Between(0, 1000)] | None = Field(
+        None,
+        description="Weight of the loss that dead features take part in (variants with k); 1/32 "
+        "by default.",
     )
-    l1_warmup_steps: Annotated[Whole, Between(0, 10**9)] = Field(
+    bandwidth: Annotated[Number, Between(0, 1000, above=True)] | None = Field(
+        None, description="jumprelu: width of the pseudo-derivative."
+    )
+    prefixes: Annotated[tuple[Features, ...], Distinct(most=64)] | None = Field(
+        None,
+        description="matryoshka: sizes of the nested dictionaries, the last one the whole; a "
+        "sixteenth, an eighth .. of the features by default.",
+    )
+    sparsity_warmup_steps: Steps = Field(
         0, description="Steps over which the penalty rises from 0."
     )
     learning_rate: Annotated[Number, Between(0, 10, above=True)] = Field(
         1e-4, description="Learning rate of Adam."
     )
+    warmup_steps: Steps = Field(0, description="Steps over which the learning rate rises from 0.")
     learning_rate_decay: Share = Field(
         0.0, description="Share of the steps, at the end, over which the rate falls to 0."
     )
     betas: tuple[Share, Share] = Field((0.9, 0.9999), description="Betas of Adam.")
-    tokens: Count = Field(description="Activation vectors it is trained on.")
     context: Annotated[Whole, Between(1, 1 << 20)] = Field(
         24, description="Tokens of a context that the model reads."
     )
     batch: Annotated[Whole, Between(1, 1 << 20)] = Field(128, description="Contexts a step.")
-    revive: Literal["ghost", "resample", "none"] = Field(
-        "ghost", description="What is done about dead features."
+    revive: Revive | None = Field(
+        None,
+        description="What is done about dead features: ghost for relu, aux for variants with k and "
+        "none for the others by default.",
     )
     dead_after_steps: Annotated[Whole, Between(1, 10**9)] = Field(
         1000, description="Silent steps after which a feature counts as dead."
-    )
-    seeds: Annotated[tuple[Annotated[Whole, Between(0, 2**31 - 1)], ...], Distinct(most=16)] = (
-        Field((0,), description="One dictionary of each model for every number.")
-    )
-    init: Init = Field(
-        "independent",
-        description="Whether models start from their own random weights or from the same.",
-    )
-    harvest: Literal["auto", "stream", "shards"] = Field(
-        "auto", description="Store the activations first, or compute them while training."
     )
     evaluate_tokens: Count = Field(
         100_000, description="Held-out tokens on which a dictionary is evaluated."
     )
 
+    @property
+    def reviving(self) -> Revive:
+        """What is done about dead features: as given, or the variant's default."""
+        default: Any = REVIVE[self.variant][0]
+        return self.revive or default
+
+
+class ImportedDictionary(Part):
+    """A dictionary that SAELens can read. Exactly one of hub and upload."""
+
+    hub: HubId | None = Field(None, description="Repository on the Hugging Face hub.")
+    revision: Revision | None = Field(
+        None, description="Commit, branch or tag of that repository; the newest commit by default."
+    )
+    path: PathInRepository | None = Field(
+        None, description="Directory of the repository with cfg.json; its root by default."
+    )
+    upload: UploadName | None = Field(
+        None, description="Name of an uploaded zip or tar archive with cfg.json."
+    )
+
     @model_validator(mode="after")
-    def _one_size(self) -> Self:
-        return self.exactly_one("expansion", "features")
+    def _one_source(self) -> Self:
+        self.exactly_one("hub", "upload")
+        for field in ("revision", "path"):
+            if self.hub is None and getattr(self, field) is not None:
+                raise mistake("belongs to a dictionary from the hub", field)
+        return self
+
+
+class Dictionaries(Recipe):
+    """One dictionary for each model (and each seed), each on its model's own data distribution."""
+
+    models: Models = Field(
+        "all", description="Models (checkpoints as {model}@{step}) that get a dictionary, or all."
+    )
+    expansion: Annotated[Number, Between(0, 1024, above=True)] | None = Field(
+        None, description="Features per unit of width; or give features."
+    )
+    features: Features | None = Field(None, description="Number of features; or give expansion.")
+    l1: L1ByModel | None = Field(
+        None,
+        description="Weight of the penalty (relu, gated, jumprelu), or one for each model "
+        "(`default` for the others); or give l0.",
+    )
+    l0: L0 | None = Field(
+        None, description="Mean number of active features that the penalty is steered to."
+    )
+    k: Features | None = Field(
+        None,
+        description="Active features of a token (topk, batchtopk, matryoshka, crosscoder; a mean "
+        "for all but topk).",
+    )
+    tokens: Count | None = Field(None, description="Activation vectors it is trained on.")
+    seeds: Seeds = Field((0,), description="One dictionary of each model for every number.")
+    init: Literal["independent", "shared", "parent"] = Field(
+        "independent",
+        description="Whether models start from their own random weights, from the same, or from "
+        "the dictionary of their parent (a merge from that of at_zero).",
+    )
+    harvest: Literal["auto", "stream", "shards"] = Field(
+        "auto", description="Store the activations first, or compute them while training."
+    )
+    import_: dict[MemberName, ImportedDictionary] | None = Field(
+        None,
+        alias="import",
+        min_length=1,
+        max_length=128,
+        description="Dictionaries that exist, by model. Then only hook, layer, context and "
+        "evaluate_tokens are read.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.import_ is not None:
+            self._only_imported()
+            return self
+        self.exactly_one("expansion", "features")
+        if self.tokens is None:
+            raise mistake("is missing", "tokens")
+        given = self.model_dump(exclude={"import_"})
+        sparsity_field(self.variant, given)
+        check_variant(self.variant, given)
+        wrong = wrong_prefixes(self.prefixes, self.features) if self.prefixes else None
+        if wrong is not None:
+            raise wrong
+        if self.k is not None and self.features is not None and self.k > self.features:
+            raise mistake(f"must be at most the {self.features} features, not {self.k}", "k")
+        if self.l0 is not None and self.features is not None and self.l0 >= self.features:
+            raise mistake(f"must be below the {self.features} features, not {self.l0:g}", "l0")
+        if self.variant == "crosscoder":
+            self._is_crosscoder()
+        return self
+
+    def _only_imported(self) -> None:
+        for field in ("expansion", "features", "l1", "l0", "k", "prefixes", "tokens", "revive"):
+            if getattr(self, field) is not None:
+                raise mistake("does not belong to dictionaries that exist", field)
+        if self.variant == "crosscoder":
+            raise mistake("a crosscoder is trained here, not imported", "import")
+        if self.models != "all":
+            raise mistake("are the names in import when dictionaries exist; leave it out", "models")
+        if len(self.seeds) > 1:
+            raise mistake("has one number when dictionaries exist", "seeds")
+
+    def _is_crosscoder(self) -> None:
+        if len(self.seeds) > 1:
+            raise mistake("has one number for a crosscoder", "seeds")
+        if self.init != "independent":
+            raise mistake(f"must be independent for a crosscoder, not {self.init}", "init")
+        if self.harvest == "shards":
+            raise mistake(
+                "must be auto or stream for a crosscoder, which reads two models", "harvest"
+            )
+
+    @property
+    def vectors(self) -> int:
+        """Activation vectors that training reads; 0 where there is none."""
+        return self.tokens or 0
 
     def l1_of(self, model: str) -> float | None:
         """The L1 weight of that model's dictionary; None when none is given."""
         if isinstance(self.l1, dict):
             return self.l1.get(model, self.l1.get("default"))
         return self.l1
-
-
-class Controls(Part):
-    """Controls that stand beside every share of features that persist."""
-
-    seeds: Flag | None = Field(
-        None,
-        description="Compare two dictionary seeds of each model (the ceiling); by default where "
-        "there are two.",
-    )
-    null: Flag = Field(
-        True, description="Compare with the child's tokens shifted (what chance alone gives)."
-    )
-
-
-class Tracking(Part):
-    """Features followed along every edge of the lineage."""
-
-    dictionary: Name = Field(description="Which dictionaries.")
-    corpora: Annotated[tuple[Name, ...], Distinct()] = Field(
-        description="Corpora whose held-out tokens all models read, in equal parts."
-    )
-    tokens: Count = Field(description="Number of held-out tokens.")
-    threshold: Annotated[Number, Between(0, 1, above=True)] = Field(
-        0.8, description="Correlation from which a feature persists."
-    )
-    min_firings: Annotated[Whole, Between(2, 10**12)] = Field(
-        10, description="Firings from which a feature counts as alive."
-    )
-    controls: Controls = Field(Controls(), description="Controls to compute.")

@@ -9,11 +9,12 @@ from pydantic import Field
 
 from shared.spec.base import Between, Count, Name, Part, Whole
 from shared.spec.corpora import Corpus, Tokenizer
-from shared.spec.dictionaries import Dictionaries, Tracking
+from shared.spec.dictionaries import Dictionaries
 from shared.spec.models import Model, Sweep
+from shared.spec.tracking import Stability, Tracking
 
 MANY = 128  # corpora and models of one spec
-SOME = 16  # sweeps, groups of dictionaries and trackings of one spec
+SOME = 16  # sweeps, groups of dictionaries, trackings and grids of one spec
 
 
 class Spec(Part):
@@ -41,3 +42,6 @@ class Spec(Part):
         {}, max_length=SOME, description="Dictionaries, by name."
     )
     tracking: dict[Name, Tracking] = Field({}, max_length=SOME, description="Trackings, by name.")
+    stability: dict[Name, Stability] = Field(
+        {}, max_length=SOME, description="Grids of dictionaries, by name."
+    )

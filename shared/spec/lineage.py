@@ -6,32 +6,59 @@ from collections.abc import Mapping
 from graphlib import TopologicalSorter
 
 from shared.spec.document import Spec
+from shared.spec.family import Member, family
 from shared.spec.models import Architecture
 
 
 def lineage_edges(spec: Spec) -> tuple[tuple[str, str], ...]:
-    """All (parent, child) pairs, children in topological order; a merge has two parents."""
+    """All (parent, child) pairs of the family, children in order; a merge has two parents."""
     return tuple(
-        (parent, child) for child in topological(spec) for parent in spec.models[child].parents
+        (parent, child.name) for child in family(spec).values() for parent in child.parents
     )
 
 
+def group_edges(spec: Spec, group: str) -> tuple[tuple[str, str], ...]:
+    """The edges whose two models both have a dictionary of the group."""
+    models = set(group_models(spec, group))
+    return tuple(edge for edge in lineage_edges(spec) if models.issuperset(edge))
+
+
+def ancestor_pairs(spec: Spec, group: str) -> tuple[tuple[str, str], ...]:
+    """(ancestor, descendant) pairs of the group's models that are no edges, in family order."""
+    models, edges = group_models(spec, group), set(lineage_edges(spec))
+    members, place = family(spec), {name: number for number, name in enumerate(models)}
+    pairs = (
+        (old, new)
+        for new in models
+        for old in sorted(
+            set(ancestry_in(members, new)) & set(models) - {new}, key=place.__getitem__
+        )
+    )
+    return tuple(pair for pair in pairs if pair not in edges)
+
+
 def topological(spec: Spec) -> tuple[str, ...]:
-    """All models, ancestors before descendants; graphlib.CycleError if that is impossible."""
-    return tuple(TopologicalSorter(_parents(spec)).static_order())
+    """The models of the spec, without checkpoints, ancestors before descendants.
 
-
-def _parents(spec: Spec) -> dict[str, tuple[str, ...]]:
-    return {name: model.parents for name, model in spec.models.items()}
+    Raises graphlib.CycleError if that is impossible.
+    """
+    return tuple(
+        TopologicalSorter({name: m.parents for name, m in spec.models.items()}).static_order()
+    )
 
 
 def ancestry(spec: Spec, model: str) -> tuple[str, ...]:
-    """The model's ancestors, roots first, and the model itself; each once."""
+    """The model's ancestors in the family, roots first, and the model itself; each once."""
+    return ancestry_in(family(spec), model)
+
+
+def ancestry_in(members: Mapping[str, Member], model: str) -> tuple[str, ...]:
+    """`ancestry` where the family is there already."""
     found: dict[str, None] = {}
 
     def visit(name: str) -> None:
         if name not in found:
-            for parent in spec.models[name].parents:
+            for parent in members[name].parents:
                 visit(parent)
             found[name] = None
 
@@ -39,9 +66,27 @@ def ancestry(spec: Spec, model: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def roots(spec: Spec, model: str) -> frozenset[str]:
+    """The models without parents that a model descends from, itself if it has none.
+
+    A checkpoint of a pre-training is the start of its run and so the root of it.
+    """
+    members = family(spec)
+    return frozenset(name for name in ancestry_in(members, model) if not members[name].parents)
+
+
+def shares_basis(spec: Spec, parent: str, child: str) -> bool:
+    """Whether both models read the same basis: their weights go back to the same roots.
+
+    A merge of models with different roots mixes two bases.
+    """
+    return roots(spec, parent) == roots(spec, child)
+
+
 def distribution(spec: Spec, model: str) -> tuple[str, ...]:
     """The model's own data: corpora of its ancestors and itself, in order of first appearance."""
-    corpora = [corpus for name in ancestry(spec, model) for corpus in spec.models[name].corpora]
+    members = family(spec)
+    corpora = [corpus for name in ancestry_in(members, model) for corpus in members[name].corpora]
     return tuple(dict.fromkeys(corpora))
 
 
@@ -49,8 +94,9 @@ def architecture_of(
     spec: Spec, model: str, imported: Mapping[str, Architecture] | None = None
 ) -> Architecture | None:
     """The shape a model has from the root it descends from; None for an unread import."""
-    for name in ancestry(spec, model):
-        pretrain = spec.models[name].pretrain
+    members = family(spec)
+    for name in ancestry_in(members, model):
+        pretrain = spec.models[members[name].model].pretrain
         if pretrain is not None:
             return pretrain.architecture
         if imported and name in imported:
@@ -60,5 +106,6 @@ def architecture_of(
 
 def group_models(spec: Spec, group: str) -> tuple[str, ...]:
     """The models of a group of dictionaries, ancestors before descendants."""
-    wanted = spec.dictionaries[group].models
-    return tuple(name for name in topological(spec) if wanted == "all" or name in wanted)
+    section = spec.dictionaries[group]
+    wanted = section.models if section.import_ is None else tuple(section.import_)
+    return tuple(name for name in family(spec) if wanted == "all" or name in wanted)

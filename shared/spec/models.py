@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -26,6 +27,7 @@ from shared.spec.base import (
 from shared.spec.corpora import MAX_VOCABULARY
 
 MAX_WIDTH = 1 << 20
+MAX_CHECKPOINTS = 64  # of one run
 Width = Annotated[Whole, Between(1, MAX_WIDTH)]
 Corpora = Annotated[tuple[Name, ...], Distinct()]
 Method = Annotated[
@@ -95,8 +97,6 @@ class Architecture(Part):
 class Training(Part):
     """What pre-training and fine-tuning share; the defaults that differ are set below."""
 
-    LATER: ClassVar[Mapping[str, str]] = {"checkpoints": "models along training"}
-
     corpora: Corpora = Field(description="Corpora it is trained on, in proportion to their size.")
     max_steps: Count | None = Field(None, description="Stop after so many steps.")
     batch: Annotated[Whole, Between(1, 1 << 20)] = Field(64, description="Blocks a step.")
@@ -113,6 +113,27 @@ class Training(Part):
     seed: Annotated[Whole, Between(0, 2**31 - 1)] | None = Field(
         None, description="Seed of weights and order of data; the experiment's by default."
     )
+    checkpoints: tuple[Count, ...] = Field(
+        (),
+        max_length=MAX_CHECKPOINTS,
+        description="Steps, ascending, after which the weights are kept as a model named "
+        "{model}@{step}.",
+    )
+
+    @model_validator(mode="after")
+    def _checkpoints_ascend(self) -> Self:
+        if any(after <= before for before, after in pairwise(self.checkpoints)):
+            raise mistake("must ascend, each step higher than the one before", "checkpoints")
+        if (
+            self.max_steps is not None
+            and self.checkpoints
+            and (self.checkpoints[-1] >= self.max_steps)
+        ):
+            raise mistake(
+                f"must be below the last step ({self.max_steps}), {self.checkpoints[-1]} is not",
+                "checkpoints",
+            )
+        return self
 
 
 class Pretrain(Training):
@@ -211,6 +232,11 @@ class Model(Part):
     def training(self) -> Pretrain | Finetune | None:
         """How it is trained, if it is."""
         return self.pretrain or self.finetune
+
+    @property
+    def checkpoints(self) -> tuple[int, ...]:
+        """Steps of its training after which the weights are kept."""
+        return self.training.checkpoints if self.training is not None else ()
 
     @property
     def parents(self) -> tuple[str, ...]:

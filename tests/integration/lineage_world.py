@@ -13,11 +13,13 @@ import numpy as np
 
 from services.analyzer import contexts, match, report, track
 from services.analyzer.codes import Codes
+from services.sae.weights import fold_scale
 from shared.artifacts import Artifacts, Manifest
 from shared.experiments import Experiment, Experiments
 from shared.plan import PlannedStage, make_plan
 from shared.stage import Input, Stage
 from shared.store import LocalStore
+from tests.dictionary_support import WIDTH, random_weights, tiny_model
 from tests.planted import codes_of, encode_artifact, firing, tokenizer_artifact, tokens_artifact
 from tests.support import make_stage
 from tests.unit.specs import resolved
@@ -126,18 +128,25 @@ class World:
         if stage.kind == "tokenizer":
             return tokenizer_artifact(directory, [f" word{number}" for number in range(40)])
         if stage.kind == "encode":
-            return encode_artifact(self.codes[self._encoded(stage)], directory)
-        if stage.kind in ("initialise", "train", "merge"):
-            directory.mkdir(parents=True)
-            (directory / "model.safetensors").write_bytes(b"weights of " + stage.title.encode())
+            codes = self.codes[self._encoded(stage)]
+            return encode_artifact(codes, directory, corpora=[STREAM // 2] * 2)
+        if stage.kind in ("initialise", "train", "checkpoint", "merge"):
+            tiny_model(directory)
             return directory, {"parameters": 4711, "steps": 10, "tokens": 3200, "loss": 2.5}
-        return None, RESULTS[stage.kind]
+        if stage.kind in ("dictionary", "dictionary_member", "import_dictionary"):
+            directory.mkdir(parents=True)
+            fold_scale(random_weights(FEATURES, WIDTH), 1.0, "mlp_post", 1).save(directory)
+        return directory if directory.exists() else None, RESULTS[stage.kind]
 
     def _encoded(self, stage: PlannedStage) -> tuple[str, int]:
         """Model and replicate of an encode stage: the dictionary's role says them."""
-        role = next(role for role, key in self.roles().items() if key == stage.inputs["dictionary"])
+        wanted = stage.inputs["dictionary"]
+        roles = (role for role, key in self.roles().items() if key == wanted)
+        role = next((role for role in roles if role.startswith("dictionary/")), None)
+        if role is None:  # of a grid, whose title names the seed
+            return "base", int(stage.title.rsplit(" ", 1)[1])
         _, _, model, replicate = role.split("/")
-        return model, int(replicate)
+        return model.split("@")[0], int(replicate)
 
     def _run(self, stage: PlannedStage, directory: Path) -> Made:
         made = make_stage(stage.parameters, {}, directory)
@@ -156,6 +165,7 @@ def _measured(loss: float) -> dict[str, Any]:
     return {"loss": loss, "accuracy": 1 / loss, "tokens": 900}
 
 
+DICTIONARY = {"features": FEATURES, "width": WIDTH, "vectors": 10_000}
 RESULTS: dict[str, dict[str, Any]] = {
     "corpus": {
         "train": {"documents": 90, "bytes": 9000},
@@ -171,7 +181,29 @@ RESULTS: dict[str, dict[str, Any]] = {
         "parameters": 4711,
     },
     "harvest": {"vectors": 10_000, "width": 64, "shards": 1},
-    "dictionary": {"features": FEATURES, "width": 64, "vectors": 10_000},
+    "dictionary": DICTIONARY,
+    "dictionary_set": {"members": [DICTIONARY] * 4},
+    "dictionary_member": DICTIONARY,
+    "import_dictionary": {"features": FEATURES, "width": WIDTH, "variant": "relu"},
+    "crosscoder": {
+        "features": FEATURES,
+        "width": WIDTH,
+        "l0": 4.0,
+        "explained_variance_parent": 0.8,
+        "explained_variance_child": 0.7,
+        "dead_share": 0.125,
+        "kinds": {"shared": 30, "parent": 5, "child": 4, "false_child": 3, "dead": 6},
+        "relative_norm": {"edges": [0.0, 0.5, 1.0], "counts": [20, 22]},
+        "vectors": 10_000,
+        "tokens": 10_000,
+    },
+    "latent_scaling": {
+        "disappear": 7,
+        "false_disappear": 2,
+        "emerge": 5,
+        "false_emerge": 1,
+        "same_basis": True,
+    },
     "evaluate_dictionary": {
         "l0": 2.5,
         "explained_variance": 0.75,

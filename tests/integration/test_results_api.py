@@ -17,11 +17,11 @@ from fastapi.testclient import TestClient
 from api.lineage.matches import KEPT
 from services.analyzer.match import EdgeMatches, match_codes
 from shared.settings import Settings
+from shared.statuses import STATUSES
 from tests.api_support import local_client
 from tests.integration.lineage_world import FEATURES, World
 
 ORIGIN = "http://127.0.0.1:8000"
-NULL_SHIFT = int(0.382 * 2000)
 
 
 def client_of(world: World, redis_url: str) -> TestClient:
@@ -83,12 +83,13 @@ def test_models_are_listed_with_what_was_measured(api: TestClient, world: World)
     assert models["left"]["dictionaries"][0]["explained_variance"] == 0.75
 
 
-def test_a_model_says_where_its_files_can_be_had(api: TestClient) -> None:
+def test_a_model_says_where_its_files_can_be_had(api: TestClient, world: World) -> None:
     model = api.get("models/left").json()
     manifest = api.get(ORIGIN + model["files"]).json()
     assert manifest["key"] == model["key"]
     content = api.get(f"{ORIGIN}{model['files']}/files/model.safetensors").content
-    assert content == b"weights of train left"
+    laid_out = world.artifacts.lay_out(world.manifest("model/left"), world.data)
+    assert content == (laid_out / "model.safetensors").read_bytes()
 
 
 def test_a_sweep_gives_its_points_and_its_reference(api: TestClient) -> None:
@@ -137,9 +138,10 @@ def test_an_edge_at_any_threshold_is_what_matching_at_it_gives(
     for name, value in want.counts(threshold).items():
         if not name.startswith("best_r"):
             assert about[name] == value
-    for side, mine, missing in (
-        ("parent", want.parent, "disappear"),
-        ("child", want.child, "emerge"),
+    statuses = want.statuses(threshold)
+    for side, mine, status in (
+        ("parent", want.parent, statuses[0]),
+        ("child", want.child, statuses[1]),
     ):
         rows = all_pages(api, path, threshold=threshold, side=side, size=20)
         assert [row["feature"] for row in rows] == list(range(FEATURES))
@@ -147,23 +149,76 @@ def test_an_edge_at_any_threshold_is_what_matching_at_it_gives(
             None if one < 0 else one for one in mine.match.tolist()
         ]
         assert [row["r"] or 0 for row in rows] == np.nan_to_num(mine.match_r).tolist()
-        assert [row["status"] for row in rows] == mine.status(missing).tolist()
+        assert [row["status"] for row in rows] == status.tolist()
+        assert [row["mutual"] for row in rows] == mine.mutual.tolist()
+        multiple = np.nan_to_num(mine.parts.multiple_r_F)
+        assert [row["multiple_r"] or 0 for row in rows] == multiple.tolist()
+        for row in rows:
+            ends = mine.parts.starts_F[row["feature"] : row["feature"] + 2]
+            assert row["parts"] == mine.parts.parts_P[slice(*ends)].tolist()
         assert [row["firings"] for row in rows] == mine.firings.tolist()
 
 
-def test_ceiling_and_null_move_with_the_threshold(api: TestClient, world: World) -> None:
-    about = api.get("edges/base/left", params={"threshold": 0.3}).json()
+def test_controls_move_with_the_threshold(api: TestClient, world: World) -> None:
+    about = api.get("edges/base/left", params={"threshold": 0.5}).json()
     planned = api.get("edges/base/left").json()
+    stored = world.manifest("match/main/base/left").results
 
     codes = world.codes
-    ceiling = match_codes(codes["base", 0], codes["base", 1], 0.3, 10).counts(0.3)
-    shifted = codes["left", 0].rolled(NULL_SHIFT)
-    null = match_codes(codes["base", 0], shifted, 0.3, 10).counts(0.3)
+    ceiling = match_codes(codes["base", 0], codes["base", 1], 0.5, 10).counts(0.5)
+    crossed = match_codes(codes["base", 0], codes["left", 1], 0.5, 10).counts(0.5)
     assert (about["ceiling"], about["ceiling_any"]) == (ceiling["share"], ceiling["share_any"])
-    assert (about["null"], about["null_any"]) == (null["share"], null["share_any"])
+    assert about["crossed"] == crossed["share"]
     assert about["share_of_ceiling"] == about["share"] / about["ceiling"]
     assert about["ceiling"] > planned["ceiling"]
-    assert (about["threshold"], about["planned_threshold"]) == (0.3, 0.8)
+    assert (about["threshold"], about["planned_threshold"]) == (0.5, 0.8)
+    # the null is read off the curve, and the adjusted share made of it
+    point = next(one for one in stored["curve"] if one["threshold"] == 0.5)
+    assert (about["null"], about["null_any"]) == (point["null"], point["null_any"])
+    assert about["adjusted"] == pytest.approx(
+        (about["share"] - point["null"]) / (ceiling["share"] - point["null"])
+    )
+    assert about["curve"] == planned["curve"]
+    shown = next(one for one in about["curve"] if one["threshold"] == 0.5)
+    assert shown["adjusted"] == about["adjusted"]
+
+
+def test_between_the_points_of_the_curve_the_null_is_not_known(api: TestClient) -> None:
+    about = api.get("edges/base/left", params={"threshold": 0.62}).json()
+    assert about["share"] is not None
+    for name in (
+        "null",
+        "baseline",
+        "adjusted",
+        "interval",
+        "adjusted_interval",
+        "cosine",
+        "scaling",
+    ):
+        assert about[name] is None
+    assert about["significant"] is not None  # does not depend on a threshold
+
+
+def test_an_edge_has_intervals_and_both_controls(api: TestClient) -> None:
+    edge = api.get("edges/base/left").json()
+    for name in ("interval", "ceiling_interval", "adjusted_interval", "crossed_interval"):
+        low, high = edge[name]
+        assert low <= high
+    assert edge["interval"][0] <= edge["share"] <= edge["interval"][1]
+    assert edge["controls"] == "seeds"
+    assert edge["null"] < edge["share"]
+    assert edge["scaling"]["false_disappear"] == 2
+    assert edge["cosine"]["mean"] is not None
+    assert edge["not_finished"] == []
+
+
+def test_pairs_of_ancestor_and_descendant_are_edges_too(api: TestClient, world: World) -> None:
+    (pair,) = api.get("edges", params={"ancestors": True}).json()
+    assert (pair["parent"], pair["child"], pair["relation"]) == ("base", "merged", "ancestor")
+    assert pair["share"] == world.manifest("ancestor/main/base/merged").results["share"]
+    listed = api.get("edges/base/merged").json()
+    assert {name: listed[name] for name in pair} == pair
+    assert len(all_pages(api, "edges/base/merged")) == FEATURES
 
 
 def test_a_threshold_below_the_floor_is_refused_and_the_floor_named(api: TestClient) -> None:
@@ -182,16 +237,16 @@ def test_a_threshold_that_is_none_is_refused(api: TestClient, wrong: str) -> Non
 def test_matches_are_filtered_by_status(api: TestClient) -> None:
     everything = all_pages(api, "edges/base/right")
     kinds = {row["status"] for row in everything}
-    assert kinds == {"persist", "disappear", "rare"}
+    assert {"persist", "disappear", "rare"} <= kinds <= {*STATUSES} - {"emerge"}
     for kind in kinds:
         some = all_pages(api, "edges/base/right", status=kind)
         assert some == [row for row in everything if row["status"] == kind]
     both = all_pages(api, "edges/base/right", status=["persist", "rare"])
-    assert both == [row for row in everything if row["status"] != "disappear"]
+    assert both == [row for row in everything if row["status"] in ("persist", "rare")]
     assert all_pages(api, "edges/base/right", status="emerge") == []
 
 
-@pytest.mark.parametrize("sort", ["firings", "best_r", "r"])
+@pytest.mark.parametrize("sort", ["firings", "best_r", "r", "multiple_r", "q"])
 @pytest.mark.parametrize("order", ["asc", "desc"])
 def test_matches_are_sorted_and_those_without_a_value_come_last(
     api: TestClient, sort: str, order: str
@@ -215,8 +270,13 @@ def test_matches_as_csv_come_whole(api: TestClient) -> None:
     )
     pages = all_pages(api, "edges/base/left", side="child", sort="r", order="desc")
     assert len(rows) == FEATURES
+    parts = [" ".join(str(part) for part in row["parts"]) for row in pages]
     assert rows == [
-        {name: "" if value is None else str(value) for name, value in row.items()} for row in pages
+        {
+            name: "" if value is None else str(value)
+            for name, value in (row | {"parts": own}).items()
+        }
+        for row, own in zip(pages, parts, strict=True)
     ]
 
 
@@ -253,7 +313,17 @@ def test_a_feature_says_where_it_fires_and_what_became_of_it(api: TestClient, wo
     assert [(one["parent"], one["child"], one["side"]) for one in feature["matches"]] == [
         ("base", "left", "parent"),
         ("base", "right", "parent"),
+        ("base", "merged", "parent"),
     ]
+    assert [one["relation"] for one in feature["matches"]] == ["edge", "edge", "ancestor"]
+    assert sum(feature["positions"]) == pytest.approx(1)
+    assert len(feature["positions"]) == 8
+    assert sum(feature["histogram"]) == codes.firings[7]
+    assert len(feature["raised"]) == len(feature["lowered"]) == 8
+    assert feature["raised"][0]["effect"] > 0 > feature["lowered"][0]["effect"]
+    effects = [one["effect"] for one in feature["raised"]]
+    assert effects == sorted(effects, reverse=True)
+    assert {"fate": "universal", "model": None} in feature["fate"]
     assert {one["status"] for one in feature["matches"]} == {"persist"}
 
 
@@ -273,8 +343,9 @@ def test_a_universal_feature_names_its_chain(api: TestClient, results: dict[str,
 def test_a_rare_feature_has_its_values_and_no_partner(api: TestClient) -> None:
     feature = api.get("features/base/0").json()
     assert feature["firings"] < 10
-    assert [one["status"] for one in feature["matches"]] == ["rare", "rare"]
-    assert [one["partner"] for one in feature["matches"]] == [None, None]
+    assert [one["status"] for one in feature["matches"]] == ["rare"] * 3
+    assert [one["partner"] for one in feature["matches"]] == [None] * 3
+    assert feature["fate"] == []
 
 
 def test_labels_of_a_feature_are_those_of_its_contexts(api: TestClient, world: World) -> None:
@@ -376,7 +447,8 @@ def test_everything_answers_as_soon_as_its_own_stages_are_done(
         assert not edges["left", "merged"]["finished"]
         assert edges["left", "merged"]["not_finished"] == [
             "match left -> merged",
-            "match left -> merged shifted (null)",
+            "match left -> merged, crossed seeds",
+            "look for changed features of left -> merged in the other model",
         ]
 
         refused = {
@@ -394,7 +466,8 @@ def test_everything_answers_as_soon_as_its_own_stages_are_done(
         assert model["finished"]
         assert model["evaluation"] is None
         feature = api.get(f"{base}/features/merged/3").json()
-        assert [one["parent"] for one in feature["matches"]] == ["right"]
+        assert [one["parent"] for one in feature["matches"]] == ["right", "base"]
+        assert feature["fate"] is None
         assert feature["universal"] is None
         assert feature["not_finished"] == ["match left -> merged", "track main"]
 
@@ -412,3 +485,94 @@ def test_which_tracking_is_asked_for_must_be_clear(tmp_path: Path, redis_url: st
         floors = [one["floor"] for one in api.get(f"{base}/edges?tracking=second").json()]
         assert floors == [0.1] * 4
         assert json.dumps(api.get(f"{base}/models").json()).count("null") > 20
+
+
+# --------------------------------------------- checkpoints, grids, crosscoders, warm starts
+
+
+GRID = {
+    "model": "base", "layer": 1, "variant": "topk", "features": [32, 48], "k": [4, 8],
+    "tokens": 5000, "evaluate_tokens": 500, "tracking_tokens": 2000, "corpora": ["english", "code"],
+}  # fmt: skip
+CROSS = {"variant": "crosscoder", "layer": 1, "features": 48, "k": 8, "tokens": 5000,
+         "evaluate_tokens": 500}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def grown(
+    tmp_path_factory: pytest.TempPathFactory, redis_url: str
+) -> Iterator[tuple[World, TestClient]]:
+    changes = (
+        ("models.base.pretrain.checkpoints", [2, 5]),
+        ("stability.grid", GRID),
+        ("dictionaries.cross", CROSS),
+        ("dictionaries.mlp.init", "parent"),
+    )
+    missing = ("evaluate dictionary of grid grid (48 features, k 8)", "write report",
+               "train crosscoder cross of left -> merged")  # fmt: skip
+    small = ("corpus", "tokens", "tokenizer", "initialise", "train", "checkpoint", "merge",
+             "dictionary", "dictionary_set", "dictionary_member", "evaluate_dictionary",
+             "crosscoder")  # fmt: skip
+    world = World(
+        tmp_path_factory.mktemp("grown"),
+        lambda stage: (
+            not stage.title.startswith(missing) and (stage.kind in small or "grid" in stage.title)
+        ),
+        changes,
+    )
+    with client_of(world, redis_url) as client:
+        client.base_url = client.base_url.join(f"/v1/experiments/{world.experiment.id}/")
+        yield world, client
+
+
+def test_checkpoints_are_listed_before_their_model(grown: tuple[World, TestClient]) -> None:
+    _, api = grown
+    models = {one["name"]: one for one in api.get("models").json()}
+    assert list(models)[:4] == ["base@2", "base@5", "base", "left"]
+    assert models["base@5"]["parents"] == ["base@2"]
+    assert models["base"]["parents"] == ["base@5"]
+    assert (models["base@5"]["step"], models["base"]["step"]) == (5, None)
+    one = api.get("models/base@5").json()
+    assert one == models["base@5"]
+    assert one["dictionaries"][0]["group"] == "mlp"
+    assert api.get("models/base@3").status_code == 404
+
+
+def test_edges_of_warm_starts_name_their_own_controls(grown: tuple[World, TestClient]) -> None:
+    _, api = grown
+    edges = {(one["parent"], one["child"]): one for one in api.get("edges").json()}
+    edge = edges["base@2", "base@5"]
+    assert edge["controls"] == "warm"
+    assert "match base@2 with itself, started again (ceiling)" in edge["not_finished"]
+    assert "match base@2 with an untrained model (floor)" in edge["not_finished"]
+
+
+def test_a_grid_names_its_cells_and_the_one_to_use(grown: tuple[World, TestClient]) -> None:
+    world, api = grown
+    grid = api.get("stability/grid").json()
+    assert [(one["features"], one["sparsity_by"], one["sparsity"]) for one in grid["cells"]] == [
+        (32, "k", 4), (32, "k", 8), (48, "k", 4), (48, "k", 8),
+    ]  # fmt: skip
+    measured = world.manifest("stability/grid/0/ceiling").results
+    first = grid["cells"][0]
+    assert (first["ceiling"], first["interval"]) == (measured["share"], measured["interval"])
+    assert (first["explained_variance"], first["dictionaries"]) == (0.75, 2)
+    assert grid["cells"][3]["explained_variance"] is None
+    assert grid["recommended"] == 0  # all are alike, and the last one is not known yet
+    assert grid["not_finished"] == [
+        f"evaluate dictionary of grid grid (48 features, k 8), seed {seed}" for seed in (0, 1)
+    ]
+    assert "grid" in api.get("stability/other").json()["detail"]
+
+
+def test_a_crosscoder_says_what_it_found(grown: tuple[World, TestClient]) -> None:
+    world, api = grown
+    found = api.get("crosscoders/base/left").json()
+    assert (found["group"], found["kinds"]["false_child"]) == ("cross", 3)
+    assert found["key"] == world.roles()["crosscoder/cross/base/left"]
+    waiting = api.get("crosscoders/left/merged")
+    assert waiting.status_code == 404
+    assert waiting.json()["detail"].startswith("not finished yet: train crosscoder cross of left")
+    unknown = api.get("crosscoders/left/right")
+    assert unknown.status_code == 404
+    assert "base -> left (cross)" in unknown.json()["detail"]

@@ -17,6 +17,7 @@ import pytest
 from api.embedded import EmbeddedError, valkey_binary
 
 TINY = Path(__file__).with_name("tiny.yaml")
+KINDS = Path(__file__).with_name("kinds.yaml")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,10 +74,24 @@ def test_the_counts_of_every_edge_add_up(results: dict[str, Any]) -> None:
     edges = {(edge["parent"], edge["child"]) for edge in results["edges"]}
     assert edges == {("base", "lua"), ("base", "stories"), ("lua", "both"), ("stories", "both")}
     for edge in results["edges"]:
-        assert edge["persist"] + edge["disappear"] == edge["alive_parent"]
-        assert edge["persist"] + edge["emerge"] == edge["alive_child"]
-        assert edge["persist"] <= edge["persist_any"] <= edge["alive_parent"]
-        assert 0 <= edge["ceiling"] <= 1
+        parent = ("persist", "split", "merge", "disappear")
+        child = ("persist", "split_child", "merge_child", "emerge")
+        assert sum(edge[name] for name in parent) == edge["alive_parent"]
+        assert sum(edge[name] for name in child) == edge["alive_child"]
+        assert edge["persist_mutual"] <= edge["persist"] <= edge["persist_any"]
+        assert edge["persist_any"] <= edge["alive_parent"]
+        assert 0 <= edge["null"] < edge["ceiling"] <= 1
+
+
+def test_every_edge_has_intervals_and_both_controls(results: dict[str, Any]) -> None:
+    for edge in results["edges"]:
+        for name in ("interval", "ceiling_interval", "adjusted_interval"):
+            low, high = edge[name]
+            assert low <= high, name
+        assert edge["crossed"] is not None
+        assert len(edge["curve"]) == 10
+        assert edge["scaling"]["same_basis"] is True
+        assert edge["cosine"]["mean"] is not None
 
 
 def test_the_ends_of_the_sweep_are_the_parents_exactly(results: dict[str, Any]) -> None:
@@ -107,6 +122,24 @@ def test_dictionaries_have_two_seeds_and_their_health(results: dict[str, Any]) -
             assert {"features", "l0", "explained_variance", "loss_recovered", "dead_share"} <= set(
                 one
             )
+
+
+def test_every_other_kind_of_stage_runs(tmp_path: Path) -> None:
+    done = lineament("run", KINDS, "--data", tmp_path / "data", "--report", tmp_path / "report")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert set(found["models"]) == {"base@5", "base@15", "base", "lua"}
+    edges = {(edge["parent"], edge["child"]): edge for edge in found["edges"]}
+    assert set(edges) == {("base@5", "base@15"), ("base@15", "base"), ("base", "lua")}
+    for edge in edges.values():  # no second seed: the controls are those of warm starts
+        assert edge["controls"] == "warm"
+        assert edge["ceiling"] is not None
+        assert edge["unrelated"] is not None
+    manifests = (tmp_path / "data" / "store" / "stages").glob("*/manifest.json")
+    kinds = {json.loads(path.read_text())["kind"] for path in manifests}
+    assert {"checkpoint", "dictionary_set", "dictionary_member", "crosscoder"} <= kinds
+    assert sum(found["crosscoders"]["both"]["base->lua"]["kinds"].values()) == 128
+    assert len(found["stability"]["grid"]["cells"]) == 4
 
 
 def test_running_a_finished_experiment_again_computes_nothing(finished: Path) -> None:
