@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# Before torch comes: threads that wait for each other should not hold a core that others need,
+# or tests beside another program take many times as long.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
 import subprocess
 import tempfile
 import time

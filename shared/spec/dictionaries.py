@@ -66,7 +66,9 @@ class Recipe(Part):
     hook: Hook = Field("mlp_post", description="Hook point whose activations are decomposed.")
     layer: Annotated[Whole, Between(0, 999)] = Field(0, description="Layer of the hook point.")
     variant: Variant = Field(
-        "relu", description="Kind of dictionary; a crosscoder is trained for every edge."
+        "batchtopk",
+        description="Kind of dictionary; a crosscoder is trained for every edge. By default relu "
+        "where l1 or l0 is given, otherwise batchtopk.",
     )
     decoder_norm: Literal["unit", "penalised"] = Field(
         "unit",
@@ -112,6 +114,15 @@ class Recipe(Part):
     evaluate_tokens: Count = Field(
         100_000, description="Held-out tokens on which a dictionary is evaluated."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _variant_of_sparsity(cls, values: Any) -> Any:
+        """Without a variant, a weight or target of a penalty means relu."""
+        if not isinstance(values, Mapping) or "variant" in values:
+            return values
+        has_penalty = any(values.get(name) is not None for name in ("l1", "l0"))
+        return {**values, "variant": "relu"} if has_penalty else values
 
     @property
     def reviving(self) -> Revive:

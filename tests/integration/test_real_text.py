@@ -143,7 +143,9 @@ def test_the_two_curves_of_the_sweep_cross_once(results: dict[str, Any]) -> None
 def test_counts_add_up_and_no_share_beats_chance_by_nothing(results: dict[str, Any]) -> None:
     assert len(results["edges"]) == 4
     for edge in results["edges"]:
-        assert edge["persist"] + edge["disappear"] == edge["alive_parent"]
-        assert edge["persist"] + edge["emerge"] == edge["alive_child"]
+        parent = ("persist", "split", "merge", "disappear")
+        assert sum(edge[status] for status in parent) == edge["alive_parent"]
+        child = ("persist", "split_child", "merge_child", "emerge")
+        assert sum(edge[status] for status in child) == edge["alive_child"]
         assert edge["alive_parent"] > 50
         assert edge["share"] > edge["null"]

@@ -22,6 +22,7 @@ from shared.spec import (
     split_name,
     topological,
 )
+from shared.spec.dictionaries import Dictionaries
 from tests.unit.specs import EXAMPLES, NAMES, REMOVED, TEMPLATE, edited, spec, values
 
 OTHER_SHAPE = {
@@ -75,7 +76,7 @@ BAD = [
     ("dictionaries.mlp.models", ["left", "rihgt"], "there is no model rihgt; did you mean right?"),
     ("dictionaries.mlp.l1", {"left": 1e-3}, "has no number for base, right, merged and no default"),
     ("dictionaries.mlp.l1", {"lef": 1e-3}, "there is no model lef; did you mean left?"),
-    ("dictionaries.mlp.l1", REMOVED, "is missing: relu takes l1 or l0"),
+    ("dictionaries.mlp.l1", REMOVED, "is missing: batchtopk takes k"),
     ("dictionaries.mlp.k", 5, "k: relu takes l1 or l0, not k"),
     ("dictionaries.mlp.l0", 5, "l0: relu takes l1 or l0, not both"),
     ("dictionaries.mlp.variant", "topk", "l1: topk takes k, not l1"),
@@ -516,3 +517,12 @@ def test_the_schema_states_the_limits_that_are_checked() -> None:
     assert definitions["Merge"]["properties"]["t"]["maximum"] == 1
     assert definitions["Sweep"]["properties"]["steps"]["minimum"] == 2
     assert "import" in definitions["Model"]["properties"]
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "variant"),
+    [({"l1": 1e-3}, "relu"), ({"l0": 12}, "relu"), ({"k": 12}, "batchtopk")],
+)
+def test_without_a_variant_the_sparsity_says_which(sparsity: dict[str, Any], variant: str) -> None:
+    group = Dictionaries.model_validate({"features": 64, "tokens": 1000, **sparsity})
+    assert group.variant == variant
