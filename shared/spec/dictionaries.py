@@ -65,10 +65,11 @@ class Recipe(Part):
 
     hook: Hook = Field("mlp_post", description="Hook point whose activations are decomposed.")
     layer: Annotated[Whole, Between(0, 999)] = Field(0, description="Layer of the hook point.")
+    # relu, because of all variants two of its seeds share the most features (docs/method.md).
     variant: Variant = Field(
-        "batchtopk",
-        description="Kind of dictionary; a crosscoder is trained for every edge. By default relu "
-        "where l1 or l0 is given, otherwise batchtopk.",
+        "relu",
+        description="Kind of dictionary; a crosscoder is trained for every edge. By default "
+        "batchtopk where k is given, otherwise relu.",
     )
     decoder_norm: Literal["unit", "penalised"] = Field(
         "unit",
@@ -118,11 +119,11 @@ class Recipe(Part):
     @model_validator(mode="before")
     @classmethod
     def _variant_of_sparsity(cls, values: Any) -> Any:
-        """Without a variant, a weight or target of a penalty means relu."""
+        """Without a variant, k alone means batchtopk."""
         if not isinstance(values, Mapping) or "variant" in values:
             return values
-        has_penalty = any(values.get(name) is not None for name in ("l1", "l0"))
-        return {**values, "variant": "relu"} if has_penalty else values
+        given = [name for name in ("l1", "l0", "k") if values.get(name) is not None]
+        return {**values, "variant": "batchtopk"} if given == ["k"] else values
 
     @property
     def reviving(self) -> Revive:

@@ -76,7 +76,7 @@ BAD = [
     ("dictionaries.mlp.models", ["left", "rihgt"], "there is no model rihgt; did you mean right?"),
     ("dictionaries.mlp.l1", {"left": 1e-3}, "has no number for base, right, merged and no default"),
     ("dictionaries.mlp.l1", {"lef": 1e-3}, "there is no model lef; did you mean left?"),
-    ("dictionaries.mlp.l1", REMOVED, "is missing: batchtopk takes k"),
+    ("dictionaries.mlp.l1", REMOVED, "is missing: relu takes l1 or l0"),
     ("dictionaries.mlp.k", 5, "k: relu takes l1 or l0, not k"),
     ("dictionaries.mlp.l0", 5, "l0: relu takes l1 or l0, not both"),
     ("dictionaries.mlp.variant", "topk", "l1: topk takes k, not l1"),
