@@ -64,7 +64,7 @@ def start_state(
     parameters: DictionaryParameters, features: int, x_ND: Tensor, generator: torch.Generator
 ) -> State:
     """A state with random weights, given the first vectors at their common scale."""
-    weights = start_weights(features, x_ND, generator, parameters.l0 or 0.0)
+    weights = start_weights(features, x_ND, generator, parameters.l0 or parameters.k or 0.0)
     return State.start(make_variant(parameters).complete(weights))
 
 
