@@ -18,8 +18,8 @@ QUANTILE_ROWS = 1024  # features whose pre-activations exist at once
 # twice as much end within .01 of the same explained variance.
 START_DENSITY = 1 / 32
 # Where L0 is known and high: that many times the density it will have. Starting below it costs
-# .006 of explained variance with relu and .014 with topk (1 024 features, L0 50), starting at a half
-# .034 with relu.
+# .006 of explained variance with relu and .014 with topk (1 024 features, L0 50), starting at a
+# half .034 with relu.
 START_ABOVE = 2.5
 
 
