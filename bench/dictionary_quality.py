@@ -37,7 +37,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.quality import Judge, ours
+from bench.support.quality import Judge, ours
 from services.sae.source import Cut, ModelSource, Rounds
 from services.sae.start import activation_scale
 from shared.lm.device import device

@@ -6,7 +6,7 @@
 
 Ours are the variants of services/sae by name, and `relu-dense` (without sparse products);
 `autograd` is a minimal ReLU + L1 loop (five products, fused Adam, unit-norm decoder). Peers run in
-processes of their own (bench/dictionary_training_peer.py) and only for their turn: sae-relu,
+processes of their own (bench/peers/steps.py) and only for their turn: sae-relu,
 sae-topk, sae-batchtopk (SAELens), dl-relu, dl-topk, dl-batchtopk (dictionary-learning) and
 sparsify-topk, each with a precision after a slash: float32, medium (oneDNN, still float32 on
 processors without AMX) or bfloat16 (autocast). All take float32 batches from memory; ReLU
@@ -37,7 +37,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.dictionary_training_peer import L1, LEARNING_RATE, batches, start
+from bench.peers.steps import L1, LEARNING_RATE, batches, start
 from services.sae.select import DENSE
 from services.sae.train import State, Trainer
 from services.sae.variants import REVIVALS, VARIANTS, WITH_K, make_variant
@@ -45,7 +45,7 @@ from services.sae.weights import Weights
 from shared.lm.device import device, keep_memory
 from shared.parameters import DictionaryParameters
 
-PEER = Path(__file__).with_name("dictionary_training_peer.py")
+PEER = Path(__file__).parent / "peers" / "steps.py"
 PEERS = {
     "sae": ("sae-relu", "sae-topk", "sae-batchtopk"),
     "dl": ("dl-relu", "dl-topk", "dl-batchtopk"),

@@ -4,7 +4,7 @@
     python bench/planted.py --seed 0 --json     # one line for each of (codes, status)
 
 The parent keeps, drops and adds features, splits some in two or three, evenly or not, and merges
-others (bench/planted_world.py). Statuses come from services.analyzer.pairing at r >= .8:
+others (bench/support/planted_world.py). Statuses come from services.analyzer.pairing at r >= .8:
 
 true     from the true activations of the features on a held-out stream
 trained  from two dictionaries, one of each model, trained with services.sae on the activations, a
@@ -28,7 +28,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.planted_world import Floats, Sizes, Truth, World, planted
+from bench.support.planted_world import Floats, Sizes, Truth, World, planted
 from services.analyzer.codes import Codes
 from services.analyzer.correlate import search
 from services.analyzer.edge import EdgeMatches

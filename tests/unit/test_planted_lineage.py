@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from bench.planted import Setting, run
-from bench.planted_world import Sizes
+from bench.support.planted_world import Sizes
 
 SMALL = Setting(
-    tokens=40_000, training=60_000, steps=600, features=96, k=2, sizes=Sizes(24, 10, 10, 8, 8)
+    tokens=60_000, training=120_000, steps=800, features=128, k=2, sizes=Sizes(40, 14, 14, 8, 8)
 )
 
 

@@ -1,6 +1,6 @@
 """The peers' side of bench/dictionary_training.py: one peer's training step, timed when asked.
 
-    python dictionary_training_peer.py '{"contender": .., "width": .., "features": .., "batch": ..,
+    python steps.py '{"contender": .., "width": .., "features": .., "batch": ..,
         "l0": .., "k": .., "threads": .., "precision": "float32" | "medium" | "bfloat16"}'
 
 Runs with the interpreter of the peer's own environment and imports nothing of ours. It prints one

@@ -1,4 +1,4 @@
-"""What dictionary_quality.py shares: one measure for every program's dictionaries.
+"""What dictionary_quality.py measures with: one measure for every program's dictionaries.
 
 N: tokens, D: width at the hook point, F: features, C: contexts, T: tokens of a context.
 """
