@@ -15,8 +15,8 @@ others have k of them. Every round times each once. One JSON line per shape and 
 vectors a second, its range, and `ratio`, the median over rounds of our variant's speed over this
 one's in the same round (relu against relu, topk against topk ..).
 
-Measured at the paper's shape on two cores of Zen 5: relu is 5.9 (medium) and 3.5 (bfloat16) times as
-fast as dl-relu, topk 1.8 and 1.3 times as fast as sparsify-topk.
+Measured at the paper's shape on two cores of Zen 5: relu is 5.9 (medium) and 3.5 (bfloat16) times
+as fast as dl-relu, topk 1.8 and 1.3 times as fast as sparsify-topk.
 """
 
 from __future__ import annotations
