@@ -12,13 +12,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.optim.adam import adam
 
 from services.sae.crosscoder_step import Crosscoder, Pass, add_auxiliary
 from services.sae.crosscoder_weights import CrosscoderWeights
+from services.sae.optimise import adam_step
 from shared.parameters import CrosscoderParameters
 
-ADAM_EPSILON = 1e-8
 # The threshold is the mean over the steps of the lowest chosen score (Bussmann et al. 2024,
 # "BatchTopK Sparse Autoencoders"), over about the last hundred: earlier ones are of other weights.
 THRESHOLD_STEPS = 100
@@ -133,22 +132,14 @@ class Trainer:
 
     def _optimise(self, gradients: CrosscoderWeights) -> None:
         state, parameters = self.state, self._parameters
-        tensors = state.weights.tensors()
-        adam(
-            tensors,
+        adam_step(
+            state.weights.tensors(),
             gradients.tensors(),
             state.first_moment.tensors(),
             state.second_moment.tensors(),
-            [],
-            [torch.tensor(float(state.step), device=tensors[0].device) for _ in tensors],
-            fused=True,
-            amsgrad=False,
-            beta1=parameters.betas[0],
-            beta2=parameters.betas[1],
-            lr=learning_rate_at(state.step, self._steps, parameters),
-            weight_decay=0.0,
-            eps=ADAM_EPSILON,
-            maximize=False,
+            state.step,
+            learning_rate_at(state.step, self._steps, parameters),
+            parameters.betas,
         )
 
 

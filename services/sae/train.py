@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
 
 from services.sae.auxiliary import add_auxiliary
+from services.sae.optimise import adam_step
 from services.sae.revive import add_ghost_gradients, resample, resample_now
 from services.sae.start import start_weights
 from services.sae.steer import Tuned
@@ -19,9 +19,6 @@ from services.sae.variants import WITH_K, make_variant
 from services.sae.variants.base import Buffers, Pass
 from services.sae.weights import Coder, Weights
 from shared.parameters import DictionaryParameters
-
-ADAM_EPSILON = 1e-8
-
 
 START_K = 4  # times k, where k falls over the sparsity warm-up
 
@@ -193,24 +190,14 @@ class Trainer:
 
     def _optimise(self, gradients: Weights) -> None:
         state, parameters = self.state, self._parameters
-        tensors = state.weights.tensors()
-        # The functional form: the optimiser class imports the compiler (seconds) at its first step
-        # and hides the moments, which are part of the checkpoint.
-        adam(
-            tensors,
+        adam_step(
+            state.weights.tensors(),
             gradients.tensors(),
             state.first_moment.tensors(),
             state.second_moment.tensors(),
-            [],
-            [torch.tensor(float(state.step), device=tensors[0].device) for _ in tensors],
-            fused=True,
-            amsgrad=False,
-            beta1=parameters.betas[0],
-            beta2=parameters.betas[1],
-            lr=learning_rate_at(state.step, self._steps, parameters),
-            weight_decay=0.0,
-            eps=ADAM_EPSILON,
-            maximize=False,
+            state.step,
+            learning_rate_at(state.step, self._steps, parameters),
+            parameters.betas,
         )
 
     def _resample(self, batch: Pass) -> None:
