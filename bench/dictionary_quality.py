@@ -6,13 +6,12 @@ A one-layer model (hidden 128, MLP 256) is trained on built-in text, its MLP act
 once, and every program trains every variant on them: same vectors, same order, same batches, same
 number of features, warm-up over the first 5 % and decay over the last 20 % of the steps, float32.
 
-Each program gets the best of three learning rates, by explained variance at L0 50: one for the
-variants with k (tried with topk), one for relu and gated (tried with relu-penalised), one for
-jumprelu. L0 is made equal on held-out tokens: k variants are asked for it, the weight of a penalty
-(ours: the L0 asked for) is searched until L0 lies within 3 %, and the one threshold of a BatchTopK
-dictionary is set there. One program measures all of them on the same tokens: explained variance,
-loss recovered (zero ablation), dead features. relu-penalised: the L1 is weighted
-by decoder norms; SAELens has only that form.
+Each program gets, in each cell, the best of three learning rates (--rate names others), by
+explained variance. L0 is made equal on held-out tokens: variants with k are asked for it and the
+one threshold of a BatchTopK dictionary is set there; the weight of a penalty (ours: the L0 asked
+for) is searched until L0 lies within 3 %. One program measures all of them on the same tokens:
+explained variance, loss recovered (zero ablation), dead features. relu-penalised: the L1 is
+weighted by decoder norms; SAELens has only that form.
 
 DIR holds the virtual environments `sae` (sae-lens) and `dl` (dictionary-learning); `make peers`
 makes them. The result is printed as JSON lines and as a table.
@@ -27,7 +26,6 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +47,7 @@ VARIANTS = ("relu", "relu-penalised", "gated", "jumprelu", "topk", "batchtopk", 
 NOT_THERE = (("sae-lens", "relu"),)
 TARGETS = (20, 50, 100)
 FEATURES, CONTEXT, BATCH = 1024, 32, 16  # a step has BATCH contexts
-RATES = (3e-3, 1e-2, 3e-2)  # tried until one is worse than the one before
-PILOT = {  # take that one's rate
-    "relu": "relu-penalised",
-    "gated": "relu-penalised",
-    "batchtopk": "topk",
-    "matryoshka": "topk",
-}
+RATES = (5e-3, 1e-2, 2e-2)
 PENALISED = (
     "relu",
     "relu-penalised",
@@ -67,7 +59,7 @@ FIRST = {  # weight of the penalty that a search starts with
     "dictionary-learning": {"relu": 0.075, "relu-penalised": 0.1, "gated": 0.05},
 }
 SEARCH = 7  # runs at most, for one cell
-CLOSE, PILOT_CLOSE = 0.03, 0.15  # of the target L0
+CLOSE = 0.03  # to the target L0
 SPEC: dict[str, Any] = {
     "version": 1,
     "name": "dictionary-quality",
@@ -188,45 +180,32 @@ def main() -> None:
         for program in programs:
             if (program.name, variant) in NOT_THERE:
                 continue
-            rate = best_rate(program, judge, PILOT.get(variant, variant))
             for target in TARGETS:
-                line = cell(program, judge, Job(variant, target, rate), CLOSE)
+                jobs = [Job(variant, target, rate) for rate in arguments.rate or RATES]
+                tried = [cell(program, judge, job) for job in jobs]
+                line = max(tried, key=lambda one: one["explained_variance"])
                 print(json.dumps(line), flush=True)
                 lines.append(line)
     print(table(lines))
 
 
-@cache
-def best_rate(program: Any, judge: Judge, variant: str) -> float:
-    """The learning rate with the highest explained variance at L0 50."""
-    scores: dict[float, float] = {}
-    for rate in RATES:
-        found = cell(program, judge, Job(variant, 50, rate), PILOT_CLOSE)
-        scores[rate] = found["explained_variance"]
-        if scores[rate] < max(scores.values()):
-            break
-    line = {"program": program.name, "variant": variant, "rates": scores}
-    print(json.dumps(line), file=sys.stderr, flush=True)
-    return max(scores, key=lambda one: scores[one])
-
-
-def cell(program: Any, judge: Judge, job: Job, close: float) -> dict[str, Any]:
+def cell(program: Any, judge: Judge, job: Job) -> dict[str, Any]:
     """One program's dictionary at one L0, measured."""
     first = FIRST.get(program.name, {}).get(job.variant)
     if job.variant in PENALISED and first is not None:
-        return search(program, judge, replace(job, coefficient=first), close)
+        return search(program, judge, replace(job, coefficient=first))
     found = measure(program, judge, job)
     for _ in range(2):
-        if job.variant not in PENALISED or abs(math.log(found["l0"] / job.target)) <= close:
+        if job.variant not in PENALISED or abs(math.log(found["l0"] / job.target)) <= CLOSE:
             break
         job = replace(job, asked=(job.asked or job.target) * job.target / found["l0"])
         found = measure(program, judge, job)
     return found
 
 
-def search(program: Any, judge: Judge, job: Job, close: float) -> dict[str, Any]:
+def search(program: Any, judge: Judge, job: Job) -> dict[str, Any]:
     """Searches the weight of the penalty, in logarithms, until L0 is close to the target."""
-    known = LAST.get((program.name, job.variant))
+    known = LAST.get((program.name, job.variant, job.learning_rate))
     if known is not None:  # L0 falls about as fast as the weight rises
         job = replace(job, coefficient=known[0] * known[1] / job.target)
     tried: list[tuple[float, float]] = []  # log weight, log L0 / target
@@ -237,16 +216,16 @@ def search(program: Any, judge: Judge, job: Job, close: float) -> dict[str, Any]
         off = math.log(max(found["l0"], 1e-3) / job.target)
         if not best or abs(off) < abs(best["off"]):
             best = {**found, "off": off}
-        if abs(off) <= close:
+        if abs(off) <= CLOSE:
             break
         tried.append((math.log(job.coefficient), off))
         job = replace(job, coefficient=math.exp(following(tried)))
-    LAST[program.name, job.variant] = best["coefficient"], best["l0"]
+    LAST[program.name, job.variant, job.learning_rate] = best["coefficient"], best["l0"]
     best.pop("off")
     return best
 
 
-LAST: dict[tuple[str, str], tuple[float, float]] = {}  # weight and L0 of a search's end
+LAST: dict[tuple[str, str, float], tuple[float, float]] = {}  # weight and L0 of a search's end
 
 
 def following(tried: list[tuple[float, float]]) -> float:
@@ -348,6 +327,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--vectors", type=int, default=320_000)
     parser.add_argument("--variant", action="append", choices=VARIANTS)
     parser.add_argument("--program", action="append", default=None)
+    parser.add_argument("--rate", type=float, action="append")
     parser.add_argument("--before", action="append", help="lines of an earlier run, for the table")
     arguments = parser.parse_args()
     arguments.program = arguments.program or ["lineament", "sae-lens", "dictionary-learning"]

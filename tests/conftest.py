@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-# Before torch comes: threads that wait for each other should not hold a core that others need,
-# or tests beside another program take many times as long.
+# Before torch comes: the models of the tests are small, so that threads wait for each other more
+# than they compute, and beside another program the tests would take many times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import subprocess

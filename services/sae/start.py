@@ -14,13 +14,9 @@ from services.sae.weights import Weights
 
 QUANTILE_VECTORS = 4096  # vectors that the starting bias is read from
 QUANTILE_ROWS = 1024  # features whose pre-activations exist at once
-# Share of the vectors on which a feature fires at first: below select.SPARSE_UP_TO. A third and
-# twice as much end within .01 of the same explained variance.
+# Share of the vectors on which a feature fires at first, where a penalty decides the end: below
+# select.SPARSE_UP_TO. A third and twice as much end within .01 of the same explained variance.
 START_DENSITY = 1 / 32
-# Where L0 is known and high: that many times the density it will have. Starting below it costs
-# .006 of explained variance with relu and .014 with topk (1 024 features, L0 50), starting at a
-# half .034 with relu.
-START_ABOVE = 2.5
 
 
 def activation_scale(x_ND: Tensor) -> float:
@@ -58,14 +54,11 @@ def geometric_median(x_ND: Tensor, iterations: int = 100, tolerance: float = 1e-
 
 
 def start_weights(
-    features: int, x_ND: Tensor, generator: torch.Generator, l0: float = 0.0
+    features: int, x_ND: Tensor, generator: torch.Generator, density: float
 ) -> Weights:
-    """The weights a dictionary starts from, given the first vectors at their common scale.
-
-    `l0`: mean number of active features that it is trained for, where that is known.
-    """
+    """The weights a dictionary starts from, given the first vectors at their common scale."""
     weights = random_weights(features, geometric_median(x_ND), generator)
-    start_sparse(weights, x_ND, min(0.5, max(START_DENSITY, START_ABOVE * l0 / features)))
+    start_sparse(weights, x_ND, density)
     return weights
 
 

@@ -20,8 +20,6 @@ from services.sae.variants.base import Buffers, Pass
 from services.sae.weights import Coder, Weights
 from shared.parameters import DictionaryParameters
 
-START_K = 4  # times k, where k falls over the sparsity warm-up
-
 
 @dataclass
 class State:
@@ -61,20 +59,14 @@ def start_state(
     parameters: DictionaryParameters, features: int, x_ND: Tensor, generator: torch.Generator
 ) -> State:
     """A state with random weights, given the first vectors at their common scale."""
-    weights = start_weights(features, x_ND, generator, parameters.l0 or parameters.k or 0.0)
-    return State.start(make_variant(parameters).complete(weights))
+    variant = make_variant(parameters)
+    weights = start_weights(features, x_ND, generator, variant.start_density(features))
+    return State.start(variant.complete(weights))
 
 
 def warm_up(step: int, steps: int) -> float:
     """The share, from 0 to 1, that a linear warm-up has reached at a step (from 0)."""
     return step / steps if step < steps else 1.0
-
-
-def k_at(step: int, parameters: DictionaryParameters) -> float:
-    """k of a step (from 0): linearly from START_K times k to k over the sparsity warm-up."""
-    assert parameters.k is not None
-    left = 1 - warm_up(step, parameters.sparsity_warmup_steps)
-    return parameters.k * (1 + (START_K - 1) * left)
 
 
 def learning_rate_at(step: int, steps: int, parameters: DictionaryParameters) -> float:
@@ -132,8 +124,8 @@ class Trainer:
     def sparsity(self) -> float:
         """The coefficient of the penalty, or k, for the next step."""
         parameters, step = self._parameters, self.state.step
-        if parameters.variant in WITH_K:
-            return k_at(step, parameters)
+        if parameters.k is not None:
+            return parameters.k
         return self.coefficient() * warm_up(step, parameters.sparsity_warmup_steps)
 
     def coefficient(self) -> float:
@@ -146,7 +138,7 @@ class Trainer:
     def _start_coefficient(self) -> float:
         """Where steering starts: with half of a feature's value taken away, or its worth in L0."""
         if self._parameters.l0 is not None and self._parameters.variant == "jumprelu":
-            return 0.1 / self._parameters.l0
+            return 0.05 / self._parameters.l0
         return 1 / self.state.weights.encoder_FD.shape[1]
 
     def _tune(self, batch: Pass, vectors: int) -> None:

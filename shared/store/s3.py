@@ -31,10 +31,11 @@ LONGEST_PRESIGN = 7 * 24 * 3600  # seconds; S3's own limit
 class S3Store:
     """Objects in a bucket. Use one per process: connections do not survive a fork.
 
-    An upload holds at most (parallel + 2) x part_size in memory, 40 MiB as it comes: those under
-    way, one waiting, one being read. A download holds about `parallel` MiB. An upload that dies
-    with its process leaves parts without an object: servers drop them after a day (MinIO) or by
-    a life-cycle rule (AbortIncompleteMultipartUpload).
+    An upload holds (parallel + 2) x part_size in memory, 40 MiB as it comes: those under way, one
+    waiting, one being read. The client's threads keep a part until they are given the next, so it
+    may be (2 x parallel + 2) x part_size for a moment. A download holds about `parallel` MiB. An
+    upload that dies with its process leaves parts without an object: servers drop them after a day
+    (MinIO) or by a life-cycle rule (AbortIncompleteMultipartUpload).
     """
 
     def __init__(

@@ -51,7 +51,7 @@ def test_large_transfers_hold_a_few_parts_in_memory(
         handle.truncate(BIG)
     part = 5 << 20
     limits: list[tuple[Callable[[], object], int]] = [
-        (lambda: store.put_file("big", tmp_path / "big"), 5 * part + (1 << 20)),
+        (lambda: store.put_file("big", tmp_path / "big"), 8 * part + (1 << 20)),
         (lambda: store.put_stream("big", (tmp_path / "big").open("rb")), 4 * part + (1 << 20)),
         (lambda: store.download("big", tmp_path / "back"), 8 << 20),
         (lambda: sum(map(len, store.open("big"))), 4 << 20),

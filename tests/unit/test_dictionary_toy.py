@@ -22,7 +22,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "relu penalised": {"variant": "relu", "l1": 0.03, "decoder_norm": "penalised"},
     "topk": {"k": 3},
     "batchtopk": {"k": 3},
-    "matryoshka": {"k": 3},
+    "matryoshka": {"k": 3, "prefixes": (128, 256)},
     "gated": {"l1": 0.03},
     "gated steered": {"variant": "gated", "l0": 3.0},
     "jumprelu": {"l1": 0.01},

@@ -26,6 +26,8 @@ from services.sae.weights import Coder, Weights
 class Gated(Variant):
     """`encoder_bias_F` is the magnitude's bias, `log_gain_F` is r."""
 
+    start_above = 5.0
+
     def run(self, weights: Weights, x_ND: Tensor, sparsity: float) -> Pass:
         """Gradients of the loss above; `sparsity` is l1."""
         gate_bias_F, log_gain_F = weights.gate_bias_F, weights.log_gain_F

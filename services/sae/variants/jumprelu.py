@@ -37,6 +37,8 @@ BANDWIDTH = 0.5
 class JumpRelu(Variant):
     """f = pre where pre > theta."""
 
+    start_above = 1.25
+
     def run(self, weights: Weights, x_ND: Tensor, sparsity: float) -> Pass:
         """Gradients of the loss above; `sparsity` is the weight of the L0."""
         assert weights.log_threshold_F is not None

@@ -28,6 +28,15 @@ def smallest_above_zero(f: Tensor) -> Tensor | None:
 class TopK(Variant):
     """The k largest entries of each token."""
 
+    def start_density(self, features: int) -> float:
+        """A half: k alone limits what is active, so a bias would only stand in a feature's way.
+
+        Started at 2.5 k of 1 024 features instead, TopK and BatchTopK end .003 to .015 of explained
+        variance lower, and two seeds share a quarter to a third fewer features (k 20, 50, 100).
+        """
+        del features
+        return 1 / 2
+
     def select(self, pre_NF: Tensor, k: float) -> Entries:
         """The active entries; k may be a fraction while it falls to its final value."""
         return largest_of_each(pre_NF, round(k), self.sparse_up_to)
