@@ -76,7 +76,7 @@ class Variant(ABC):
     """One kind of dictionary: how a batch becomes gradients, and how the weights leave."""
 
     # Where L0 is asked for: how many times the density that it means features start with. Measured
-    # for each variant (bench/dictionary_quality.py): 1.25, 2.5 and 5 differ by up to .008 of
+    # for each variant (bench/dictionary_quality.py): 1.25, 2.5 and 5 differ by up to .009 of
     # explained variance.
     start_above: ClassVar[float] = 2.5
 

@@ -31,8 +31,8 @@ class TopK(Variant):
     def start_density(self, features: int) -> float:
         """A half: k alone limits what is active, so a bias would only stand in a feature's way.
 
-        Started at 2.5 k of 1 024 features instead, TopK and BatchTopK end .003 to .015 of explained
-        variance lower, and two seeds share a quarter to a third fewer features (k 20, 50, 100).
+        Started at 2.5 k of 1 024 features instead, TopK and BatchTopK end .003 to .013 of explained
+        variance lower, and two seeds share a quarter to two fifths fewer features (k 20, 50, 100).
         """
         del features
         return 1 / 2
