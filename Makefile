@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: setup demo test check peers faults bench clean
+.PHONY: setup demo test check peers faults bench compose-test pin-images dashboards clean
 
 setup: $(STAMP)
 
@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "Lineament needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_OPTIONS) torch==$(TORCH)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[workers,embedded,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[workers,embedded,traces,dev]'
 	@touch $@
 
 demo: $(STAMP)
@@ -55,6 +55,17 @@ faults: $(STAMP)
 
 bench: $(STAMP)
 	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# Builds the images, brings the stack up with Compose, runs the demo through it and kills a worker.
+compose-test: $(STAMP)
+	$(BIN)/python -m tests.containers.compose_test
+
+# Digests for the tags of images.env, from the registries.
+pin-images: $(STAMP)
+	$(BIN)/python compose/pin_images.py
+
+dashboards: $(STAMP)
+	$(BIN)/python -m observability.dashboards
 
 clean:
 	rm -rf $(VENV) .peers .lineament report .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -28,6 +28,7 @@ from api.routes import (
     sweeps,
 )
 from api.security.auth import needs_by_method
+from shared.metrics import ProcessMetrics
 from shared.resolved import ResolvedSpec
 from shared.settings import Settings
 from shared.spec import Spec
@@ -50,11 +51,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    app.state.backend = open_backend(settings)
+    metrics = ProcessMetrics("api", settings.data)
+    app.state.backend = open_backend(settings, metrics)
     add_problem_handlers(app)
     _include_routes(app)
     document(app, (Spec, "validation"), (ResolvedSpec, "validation"), (StageEvent, "serialization"))
-    add_middleware(app, settings)
+    add_middleware(app, settings, metrics)
     return app
 
 

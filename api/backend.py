@@ -14,6 +14,7 @@ from shared.artifacts import Artifacts
 from shared.attempts import AttemptBook
 from shared.experiments import Experiments
 from shared.lease import Leases
+from shared.metrics import MeasuredStore, ProcessMetrics
 from shared.queue import connect
 from shared.settings import Settings
 from shared.store import Store
@@ -36,9 +37,9 @@ class Backend:
     edges: Edges
 
 
-def open_backend(settings: Settings) -> Backend:
-    """Open store and Redis as configured."""
-    store = settings.open_store()
+def open_backend(settings: Settings, metrics: ProcessMetrics | None = None) -> Backend:
+    """Open store and Redis as configured; what is asked of the store is counted."""
+    store = MeasuredStore(settings.open_store(), metrics or ProcessMetrics("api"))
     redis = connect(settings)
     return Backend(
         settings=settings,

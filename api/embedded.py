@@ -113,7 +113,11 @@ class Installation:
         environment = os.environ | {
             "LINEAMENT_DATA": str(self._directory),
             "LINEAMENT_REDIS_URL": f"unix://{self._sockets / 'valkey'}",
+            "LINEAMENT_METRICS_HOST": LOOPBACK,
         }
+        if program.name == "reconciler" and self._settings.metrics_port:
+            # One environment, two processes: the port itself is the worker's.
+            environment["LINEAMENT_METRICS_PORT"] = str(self._settings.metrics_port + 1)
         with (self._directory / "logs" / f"{program.name}.log").open("ab") as output:
             self._processes[program.name] = subprocess.Popen(
                 program.command,

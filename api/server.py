@@ -6,6 +6,7 @@ conditional creates; 75 when the store does not answer.
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 from typing import Annotated
@@ -17,6 +18,7 @@ from api.security.startup import AddressError, check_address
 from shared.logs import configure_logging
 from shared.settings import Settings, SettingsError
 from shared.store import StoreError, UnfitStoreError
+from shared.traces import configure_tracing, shut_tracing
 
 BAD_INPUT = 2
 AWAY = 75  # EX_TEMPFAIL: the store does not answer; worth another start
@@ -49,7 +51,7 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the API and the pages over the configured store and Redis."""
-    configure_logging()
+    configure_logging(logging.INFO)
     try:
         settings = Settings()
         listener = None if fd is None else _given(fd)
@@ -58,11 +60,15 @@ def serve(
         sys.stderr.write(f"{error}\n")
         raise SystemExit(BAD_INPUT) from None
     try:
+        configure_tracing("api", settings.trace_endpoint)
         server = uvicorn.Server(server_config(settings, host, port, fd))
     except (UnfitStoreError, StoreError) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(BAD_INPUT if isinstance(error, UnfitStoreError) else AWAY) from None
-    server.run(sockets=None if listener is None else [listener])
+    try:
+        server.run(sockets=None if listener is None else [listener])
+    finally:
+        shut_tracing()
 
 
 def _given(fd: int) -> socket.socket:

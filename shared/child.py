@@ -22,6 +22,7 @@ CRASHED = 1
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # safetensors wraps the operating system's error and keeps only its words.
 NO_SPACE_WORDS = tuple(f"os error {number}" for number in NO_SPACE)
+NO_MEMORY = "out_of_memory"  # what a metric counts such a failure under
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -83,7 +84,7 @@ def _run(stage: Stage, package: str, service: str) -> int:
         stage_function(package, service, stage.kind)(stage)
         results = json.loads(json.dumps(stage.results, allow_nan=False))
     except StageError as error:
-        stage.emit("failed", reason=str(error))
+        stage.emit("failed", reason=str(error), cause=error.cause)
         return FAILED_FOR_GOOD
     except Leave:
         return LEFT
@@ -94,7 +95,8 @@ def _run(stage: Stage, package: str, service: str) -> int:
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         if isinstance(error, MemoryError) or any(word in str(error) for word in OUT_OF_MEMORY):
-            stage.emit("failed", reason=f"out of memory ({reason}); use smaller batches or models")
+            advice = "use smaller batches or models"
+            stage.emit("failed", reason=f"out of memory ({reason}); {advice}", cause=NO_MEMORY)
             return FAILED_FOR_GOOD
         stage.emit("crashed", reason=reason)
         return CRASHED

@@ -32,6 +32,7 @@ def _redacted(value: Any) -> Any:
 def configure_logging(level: int = logging.WARNING) -> None:
     """Send structlog and the standard library's loggers (uvicorn's too) the same way."""
     first: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,  # request, experiment, stage, attempt
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso"),
@@ -53,6 +54,7 @@ def configure_logging(level: int = logging.WARNING) -> None:
             ],
         )
     )
+    logging.captureWarnings(True)
     logging.basicConfig(handlers=[handler], level=level, force=True)
     for name in ("celery", "kombu", "httpx"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))

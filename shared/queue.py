@@ -1,7 +1,8 @@
 """Celery: one queue per service, messages that are doorbells, and the worker that answers them.
 
-A message carries a stage's key and nothing else. It may be lost, doubled or late: the reconciler
-rings again, and the supervisor does nothing for a stage that is done or leased.
+A message carries a stage's key and, for logs and traces, an experiment that wants it. It may be
+lost, doubled or late: the reconciler rings again, and the supervisor does nothing for a stage that
+is done or leased.
 """
 
 from __future__ import annotations
@@ -15,22 +16,30 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from celery.signals import setup_logging, worker_init, worker_process_init, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 from kombu import Exchange, Queue
 from redis import Redis
 
 from shared.lease import Leases
 from shared.logs import configure_logging
-from shared.metrics import WorkerMetrics
+from shared.metrics import MeasuredStore, WorkerMetrics
 from shared.settings import Settings
 from shared.spawner import Spawner, die_with_parent
 from shared.store import StoreError, UnfitStoreError
 from shared.supervise import Supervisor
+from shared.traces import configure_tracing, shut_tracing
 
 log = structlog.get_logger()
 
 SERVICES = ("trainer", "merger", "sae", "analyzer")
 TASK = "lineament.stage"
+EXPERIMENT = "experiment"  # header of a message
 SOCKET_TIMEOUT = 10  # seconds; without it a dead Redis blocks a worker for ever
 REDELIVERY = 3600  # seconds until Redis hands an unacknowledged message to another worker
 
@@ -92,18 +101,21 @@ def _settings() -> Settings:
 
 @lru_cache(1)
 def _spawner() -> Spawner:
-    return Spawner(list(SERVICES), _settings().thread_count())
+    """It loads the services whose queues are served: an image has no other."""
+    return Spawner(list(app.amqp.queues.consume_from), _settings().thread_count())
+
+
+@lru_cache(1)
+def _metrics() -> WorkerMetrics:
+    return WorkerMetrics(_settings(), list(app.amqp.queues.consume_from))
 
 
 @lru_cache(1)
 def _supervisor() -> Supervisor:
-    settings = _settings()
-    metrics = WorkerMetrics()
-    if settings.metrics_port:
-        metrics.serve(settings.metrics_port)
+    settings, metrics = _settings(), _metrics()
     return Supervisor(
         settings,
-        settings.open_store(),
+        MeasuredStore(settings.open_store(), metrics),
         Leases(connect(settings), settings.lease),
         _spawner(),
         metrics,
@@ -111,15 +123,15 @@ def _supervisor() -> Supervisor:
     )
 
 
-@app.task(name=TASK)  # type: ignore[untyped-decorator]
-def run_stage(key: str) -> None:
+@app.task(name=TASK, bind=True)  # type: ignore[untyped-decorator]
+def run_stage(task: Any, key: str) -> None:
     """Answer one doorbell."""
-    _supervisor().run(key)
+    _supervisor().run(key, str((task.request.headers or {}).get(EXPERIMENT, "")))
 
 
-def ring(celery: Celery, service: str, key: str) -> None:
-    """Send the doorbell for a stage to its service's queue."""
-    celery.send_task(TASK, args=[key], queue=service, task_id=key)
+def ring(celery: Celery, service: str, key: str, experiment: str = "") -> None:
+    """Send the doorbell for a stage to its service's queue; `experiment` wants it."""
+    celery.send_task(TASK, args=[key], queue=service, task_id=key, headers={EXPERIMENT: experiment})
 
 
 def queued(redis: Redis, services: Sequence[str] = SERVICES) -> dict[str, list[str]]:
@@ -166,6 +178,18 @@ def _prove_store(**_: Any) -> None:
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _prepare_pool_process(**_: Any) -> None:
-    """In the pool child: never outlive the worker, and load torch while nothing is asked yet."""
+    """In the pool child: never outlive the worker, and load torch while nothing is asked yet.
+
+    /metrics answers before that, so that a worker without work is not taken for dead.
+    """
     die_with_parent()
+    settings = _settings()
+    _metrics().serve(settings)
+    configure_tracing("worker", settings.trace_endpoint)
     _spawner().warm_up()
+
+
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _send_spans(**_: Any) -> None:
+    """In the pool child, when it leaves."""
+    shut_tracing()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
@@ -108,10 +108,16 @@ class Doorbell:
 
 @dataclass(frozen=True)
 class Decision:
-    """Doorbells to ring and running stages that nobody wants any more."""
+    """Doorbells to ring and running stages that nobody wants any more.
+
+    `waiting` and `leased` are services by key: of the stages that could run, those that wait for a
+    worker and those that one holds the lease of.
+    """
 
     ring: tuple[Doorbell, ...]
     stop: tuple[str, ...]
+    waiting: Mapping[str, str] = field(default_factory=dict, compare=False)
+    leased: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def stage_states(outline: Outline, world: World, cancelled: bool = False) -> dict[str, StageState]:
@@ -187,7 +193,13 @@ def decide(
     for service in sorted({node.service for _, ready in going for node in ready}):
         free = room - len(queued.get(service, ()))
         ring += _fair(service, going, busy, free) if free > 0 else []
-    return Decision(tuple(ring), tuple(sorted(running - wanted)))
+    ready_now = {node.key: node.service for _, ready in going for node in ready}
+    return Decision(
+        tuple(ring),
+        tuple(sorted(running - wanted)),
+        waiting={key: service for key, service in ready_now.items() if key not in live},
+        leased={key: service for key, service in ready_now.items() if key in live},
+    )
 
 
 def _fair(

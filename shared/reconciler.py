@@ -25,7 +25,9 @@ from redis.exceptions import RedisError
 from shared.experiments import Card, Experiments, Listed
 from shared.lease import Leases, rung
 from shared.logs import configure_logging
-from shared.queue import connect, make_app, queued, ring
+from shared.metrics import MeasuredStore, ReconcilerMetrics
+from shared.metrics.reconciler import keep_measuring
+from shared.queue import SERVICES, connect, make_app, queued, ring
 from shared.reconcile import Doorbell, Watched, World, decide
 from shared.settings import Settings
 from shared.spawner import die_with_parent
@@ -43,7 +45,13 @@ class Reconciler:
     """Brings what runs into line with what was asked for."""
 
     def __init__(
-        self, store: Store, leases: Leases, redis: Redis, celery: Celery, poll: float
+        self,
+        store: Store,
+        leases: Leases,
+        redis: Redis,
+        celery: Celery,
+        poll: float,
+        metrics: ReconcilerMetrics | None = None,
     ) -> None:
         # What had not ended is looked up again when hinted at, or by a sweep, and not before.
         self._experiments = Experiments(store, fresh=math.inf)
@@ -51,6 +59,7 @@ class Reconciler:
         self._redis = redis
         self._celery = celery
         self._poll = poll
+        self._metrics = metrics or ReconcilerMetrics()
         self._listed: list[Listed] = []
         self._complete: set[Listed] = set()
         self._next_sweep = 0.0
@@ -74,11 +83,20 @@ class Reconciler:
         if sweeping:
             ended = time.monotonic()
             self._next_sweep = ended + max(self._poll, DUTY * (ended - began))
+            self._count_experiments()
+        self._metrics.looked(time.monotonic() - began)
         return rang
 
     def wait(self) -> list[str]:
         """Sleep until somebody rings, for a poll at most; returns the hints that were given."""
         return self._leases.wait_for_bell(self._poll)
+
+    def _count_experiments(self) -> None:
+        complete = len(self._complete)
+        cancelled = sum(one.cancelled for one in self._listed if one not in self._complete)
+        self._metrics.experiments(
+            open=len(self._listed) - complete - cancelled, cancelled=cancelled, complete=complete
+        )
 
     def _heed(self, hints: Sequence[str], sweeping: bool) -> None:
         told: dict[str, list[str]] = {}
@@ -130,15 +148,18 @@ class Reconciler:
     ) -> int:
         watched = [Watched(card.outline, one.cancelled, card.owner) for one, card in cards.items()]
         decision = decide(watched, world, waiting, told, ROOM)
+        self._metrics.queues(decision.waiting, decision.leased, world.done)
         for key in decision.stop:
             self._leases.ask_to_stop(key)
-        return sum(self._ring(bell) for bell in decision.ring)
+        return sum(self._ring(bell, cards) for bell in decision.ring)
 
-    def _ring(self, bell: Doorbell) -> bool:
+    def _ring(self, bell: Doorbell, cards: dict[Listed, Card]) -> bool:
         """Ring, unless another reconciler did so a moment ago."""
         if not self._redis.set(rung(bell.key), "1", nx=True, ex=RUNG_SECONDS):
             return False
-        ring(self._celery, bell.service, bell.key)
+        wanting = (card.id for card in cards.values() if bell.key in card.outline.keys)
+        ring(self._celery, bell.service, bell.key, next(wanting, ""))
+        self._metrics.rang(bell.service)
         return True
 
 
@@ -150,30 +171,39 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     settings = Settings()
+    metrics = ReconcilerMetrics(SERVICES, settings.data)
+    metrics.serve(settings)
     reconciler: Reconciler | None = None
     hints: list[str] = []
     while not stop.is_set():
         try:
             if reconciler is None:
-                reconciler = open_reconciler(settings)
+                reconciler = open_reconciler(settings, metrics, stop)
             rang = reconciler.pass_once(hints)
             if rang:
                 log.info("rang", doorbells=rang)
             hints = reconciler.wait()
         except (RedisError, KombuError, StoreError) as error:
             log.warning("could not look around", error=str(error))
+            metrics.hindered()
             stop.wait(settings.poll)
         except UnfitStoreError as error:
             log.error("this store cannot be used", error=str(error))
             raise SystemExit(UNFIT) from None
 
 
-def open_reconciler(settings: Settings) -> Reconciler:
-    """A reconciler over the configured store and Redis; StoreError when the store is away."""
+def open_reconciler(
+    settings: Settings, metrics: ReconcilerMetrics, stop: threading.Event
+) -> Reconciler:
+    """A reconciler over the configured store and Redis; StoreError when the store is away.
+
+    Until `stop` a thread measures what the store holds.
+    """
     redis = connect(settings)
     leases = Leases(redis, settings.lease)
-    store = settings.open_store()
-    return Reconciler(store, leases, redis, make_app(settings), settings.poll)
+    store = MeasuredStore(settings.open_store(), metrics)
+    threading.Thread(target=keep_measuring, args=(store, metrics, stop), daemon=True).start()
+    return Reconciler(store, leases, redis, make_app(settings), settings.poll, metrics)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from pathlib import Path
@@ -22,6 +23,7 @@ from shared.store.address import Address
 from shared.store.base import checked
 
 USUAL_SECRETS = "/run/secrets"
+TRACING = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
 class SettingsError(ValueError):
@@ -73,13 +75,25 @@ class Settings(BaseSettings):
     s3_public_endpoint: str = Field(
         "", description="The S3 server as browsers reach it, for presigned URLs."
     )
-    metrics_port: int = Field(0, ge=0, description="Port of a worker's /metrics; 0 for none.")
+    metrics_port: int = Field(
+        0, ge=0, description="Port of a worker's and the reconciler's /metrics; 0 for none."
+    )
+    metrics_host: str = Field(
+        "0.0.0.0",  # noqa: S104  (a scraper comes from elsewhere; embedded it is the loopback one)
+        description="Address of that /metrics; embedded installations use 127.0.0.1.",
+    )
+    trace_endpoint: str = Field(
+        "", description="OTLP/HTTP server for traces, as http://collector:4318; empty: none."
+    )
     upload_limit: int = Field(50_000_000_000, gt=0, description="Largest upload.")
     redirect_downloads: bool = Field(
         False, description="Send downloads of artifacts to the object store by presigned URLs."
     )
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = Field(
         (), description="API keys, the JSON list that `lineament key` prints; none: loopback only."
+    )
+    open: bool = Field(
+        False, description="Answer without keys whoever reaches the address, not only loopback."
     )
     rate: Rate = Field("1200/minute", description="Requests of one key or client; or `off`.")
     open_experiments: int = Field(
@@ -92,6 +106,15 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         "", description="Addresses of proxies whose X-Forwarded-For is believed."
     )
+
+    @field_validator("trace_endpoint")
+    @classmethod
+    def _check_traces(cls, value: str) -> str:
+        if value and not re.match(r"https?://[^/]", value):
+            raise ValueError("must be a URL that begins with http:// or https://")
+        if value and not all(map(installed, TRACING)):
+            raise ValueError("needs packages that are not there: pip install 'lineament[traces]'")
+        return value
 
     @field_validator("trusted_hosts")
     @classmethod
@@ -182,6 +205,14 @@ class Settings(BaseSettings):
             store.ensure_bucket()
             prove_conditional_create(store)
         return store
+
+
+def installed(package: str) -> bool:
+    """True when a package could be imported."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # not even the package that it would be in
+        return False
 
 
 def secrets_directory() -> Path | None:

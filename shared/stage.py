@@ -27,7 +27,18 @@ PROGRESS_INTERVAL = 0.25  # seconds between progress events
 
 
 class StageError(Exception):
-    """The stage cannot succeed, however often it is tried; the sentence is for the user."""
+    """The stage cannot succeed, however often it is tried; the sentence is for the user.
+
+    `cause` is what a metric counts it under.
+    """
+
+    cause = "refused"
+
+
+class NotFiniteError(StageError):
+    """A loss, a gradient or a weight became infinite or no number at all."""
+
+    cause = "not_finite"
 
 
 class Leave(Exception):

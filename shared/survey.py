@@ -130,4 +130,4 @@ class Survey:
 
 def _is_far(store: Store) -> bool:
     """Whether a look-up takes a journey; threads only cost time over a local directory."""
-    return not isinstance(store, LocalStore)
+    return not isinstance(getattr(store, "inner", store), LocalStore)

@@ -40,8 +40,9 @@ class TrustedHosts:
 class Admission:
     """Finds the caller, who is `request.state.caller` from here on, and refuses what must not pass.
 
-    Refused are: clients on other machines as long as no key is configured, changes that another
-    site's page asks for, and requests above the caller's rate.
+    Refused are: clients on other machines as long as no key is configured (unless the settings say
+    that whoever gets here may), changes that another site's page asks for, and requests above the
+    caller's rate.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -61,7 +62,7 @@ class Admission:
         await app(scope, receive, send)
 
     async def _refusal(self, request: Request) -> Problem | None:
-        if not self._keys.configured and not is_local(request):
+        if not (self._keys.configured or self._settings.open or is_local(request)):
             return NotAllowed(detail="no API key is configured, so only this machine is answered")
         if request.method not in READING and is_foreign(request.headers):
             return NotAllowed(detail="a page of another site asked for this")

@@ -5,6 +5,7 @@ F: features of the parent, G: of the child, B: replicates of the bootstrap.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -144,7 +145,7 @@ class _Matching:
             int(self._alive[0].sum()),
             parameters.threshold,
             parameters.resamples,
-            self._watch(1 + parameters.shifts),
+            self._watch(1 + parameters.shifts, pairs=0),
         )
 
     def cosines(self) -> Cosines | None:
@@ -167,12 +168,19 @@ class _Matching:
             )
         return Cosines(*directions)
 
-    def _watch(self, number: int) -> Callable[[int, int], None]:
-        """Progress of one pass out of all; raises Leave when the stage was asked to stop."""
+    def _watch(self, number: int, pairs: int | None = None) -> Callable[[int, int], None]:
+        """Progress of one pass out of all, with its speed; raises Leave when the stage was asked
+        to stop. `pairs` are the feature pairs that the pass correlates: all, if not given.
+        """
+        count = self.parent.width * self.child.width if pairs is None else pairs
+        began = time.monotonic()
 
         def watch(done: int, total: int) -> None:
             if self._stage.stopping:
                 raise Leave
-            self._stage.progress(number + done / max(1, total), self._passes, "passes")
+            share = done / max(1, total)
+            rate = share * count / max(1e-9, time.monotonic() - began)
+            speed = {"pairs_per_second": rate} if count else {}
+            self._stage.progress(number + share, self._passes, "passes", **speed)
 
         return watch

@@ -33,7 +33,7 @@ from shared.lm import hooks
 from shared.lm.device import device
 from shared.lm.load import load_model
 from shared.parameters import CrosscoderParameters
-from shared.stage import Stage, StageError
+from shared.stage import NotFiniteError, Stage, StageError
 from shared.stream import HeldOut, held_out
 
 CURVE_POINTS = 500  # about as many lines as curve.jsonl gets
@@ -205,7 +205,7 @@ class Training:
 
     def _record(self, figures: Figures) -> None:
         if not math.isfinite(figures.loss):
-            raise StageError(
+            raise NotFiniteError(
                 f"the crosscoder's loss is not finite at step {figures.step}: "
                 "lower learning_rate or check the models"
             )
@@ -229,7 +229,7 @@ class Training:
         """Write the crosscoder and the curve; StageError when a weight is not finite."""
         weights = self.state.weights
         if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.tensors()):
-            raise StageError("the crosscoder's weights are not finite: lower learning_rate")
+            raise NotFiniteError("the crosscoder's weights are not finite: lower learning_rate")
         weights.save(directory, self.state.threshold, torch.tensor(self.scales))
         (directory / "curve.jsonl").write_text("".join(self.curve), encoding="utf-8")
 

@@ -24,7 +24,7 @@ from services.sae.weights import fold_scale, unfold_scale
 from shared.lm.device import device
 from shared.lm.dictionary import Dictionary, load_dictionary
 from shared.parameters import DictionaryParameters
-from shared.stage import Stage, StageError
+from shared.stage import NotFiniteError, Stage, StageError
 
 CURVE_POINTS = 500  # about as many lines as curve.jsonl gets
 
@@ -89,7 +89,7 @@ class Member:
             return None
         figures = self._trainer.figures(batch, scaled_ND, sparsity)
         if not math.isfinite(figures.loss):
-            raise StageError(
+            raise NotFiniteError(
                 f"the dictionary's loss is not finite at step {figures.step}: "
                 "lower learning_rate or check the model"
             )
@@ -108,7 +108,7 @@ class Member:
         Raises StageError when a weight is not finite.
         """
         if not all(bool(torch.isfinite(tensor).all()) for tensor in self.state.weights.tensors()):
-            raise StageError("the dictionary's weights are not finite: lower learning_rate")
+            raise NotFiniteError("the dictionary's weights are not finite: lower learning_rate")
         coder = self._trainer.export()
         fold_scale(
             coder.weights,

@@ -22,9 +22,10 @@ from services.trainer.resume import State, load_state, save_state
 from shared.lm.device import keep_memory, resolve
 from shared.lm.load import load_model
 from shared.lm.loss import next_token_loss, output_weight
+from shared.lm.peak import peak_flops, train_flops
 from shared.lm.save import save_model
 from shared.parameters import TrainParameters
-from shared.stage import Stage, StageError
+from shared.stage import NotFiniteError, Stage, StageError
 from shared.stream import TrainingStream
 
 CURVE_ROWS = 500  # rows of curve.jsonl at most; each is the mean of the steps since the last
@@ -94,6 +95,10 @@ class Loop:
         self.optimiser = make_optimiser(model, parameters)
         self.state = State()
         self._every = max(1, steps // CURVE_ROWS)
+        # What one token a second uses of the device.
+        self._share = train_flops(model, parameters.block) / peak_flops(
+            model.device.type, self.precision
+        )
         self._started = (0, time.monotonic())  # steps and seconds, for the speed of this attempt
 
     def run(self) -> None:
@@ -142,7 +147,7 @@ class Loop:
         if math.isfinite(loss) and math.isfinite(norm):
             return
         what = "loss" if not math.isfinite(loss) else "gradient"
-        raise StageError(
+        raise NotFiniteError(
             f"the {what} became {loss if what == 'loss' else norm} at step {self.state.step + 1} "
             f"of {self.steps} with a learning rate of {rate:.3g}: try a lower learning_rate, more "
             "warmup_steps or precision: float32"
@@ -152,6 +157,7 @@ class Loop:
         state, size = self.state, self.parameters.batch * self.parameters.block
         loss = fmean(state.recent)
         first, since = self._started
+        speed = (state.step - first) * size / max(1e-9, time.monotonic() - since)
         self.stage.progress(
             state.step,
             self.steps,
@@ -159,7 +165,8 @@ class Loop:
             loss=loss,
             learning_rate=rate,
             gradient_norm=norm,
-            tokens_per_second=(state.step - first) * size / max(1e-9, time.monotonic() - since),
+            tokens_per_second=speed,
+            mfu=speed * self._share,
         )
         if state.step % self._every == 0 or state.step == self.steps:
             state.curve.append(

@@ -4,6 +4,7 @@ result may each take longer than a lease.
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 from pathlib import Path
@@ -26,7 +27,8 @@ class Heartbeat:
     """Renews a lease and publishes progress and the end of the log until it is left.
 
     `attempt` is the attempt as it is now, for whoever records how it goes on or ends.
-    `lost`: another attempt holds the lease. `unwanted`: somebody asked for the stage to stop.
+    `renewed`: when the lease was last renewed (monotonic clock). `lost`: another attempt holds the
+    lease. `unwanted`: somebody asked for the stage to stop.
     A silent Redis changes neither: who took the lease meanwhile shows when it answers again.
     """
 
@@ -37,8 +39,14 @@ class Heartbeat:
         self._seconds = seconds
         self._began = time.monotonic()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"lease {key[:8]}", daemon=True)
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run,  # what it logs has the attempt's ids
+            args=(self._run,),
+            name=f"lease {key[:8]}",
+            daemon=True,
+        )
         self._silent = False
+        self.renewed = self._began
         self.progress: dict[str, Any] = {}
         self.log: Path | None = None
         self.lost = False
@@ -79,6 +87,7 @@ class Heartbeat:
         self.lost = not self._leases.renew(self._key, self.attempt.attempt, live)
         if self.lost:
             return
+        self.renewed = time.monotonic()
         self.unwanted = self.unwanted or self._leases.asked_to_stop(self._key)
         start, end = tail(self.log, LOG_TAIL)
         if end:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 from redis.exceptions import RedisError
+from structlog.contextvars import bound_contextvars
 
 from shared.artifacts import Artifacts, Manifest
 from shared.attempts import Attempt, AttemptBook, Ending, now
@@ -31,6 +32,7 @@ from shared.supervise.ending import Ledger
 from shared.supervise.heartbeat import Heartbeat
 from shared.supervise.preparation import Preparation, working_directory
 from shared.supervise.watch import Running, Watch
+from shared.traces import note, span
 
 LONGEST_PUT_OFF = 300.0  # seconds between attempts that the store or the disk hinders
 
@@ -61,19 +63,22 @@ class Supervisor:
         self._ledger = Ledger(store, settings.attempts, settings.grace)
         self._work = settings.data.resolve() / "work"
 
-    def run(self, key: str) -> Ending | None:
+    def run(self, key: str, experiment: str = "") -> Ending | None:
         """Run the stage unless it is done, failed, not ready or run by somebody else.
+
+        `experiment` is one that wants it; logs and traces say so.
 
         Returns how the attempt ended; None when there was nothing to do. A store or a Redis that
         does not answer is nothing to do either: the reconciler rings again.
         """
-        try:
-            return self._run(key)
-        except (StoreError, RedisError) as error:
-            log.warning("doorbell not answered", stage=key, error=str(error))
-            return None
+        with bound_contextvars(experiment=experiment, stage=key):
+            try:
+                return self._run(key, experiment)
+            except (StoreError, RedisError) as error:
+                log.warning("doorbell not answered", stage=key, error=str(error))
+                return None
 
-    def _run(self, key: str) -> Ending | None:
+    def _run(self, key: str, experiment: str) -> Ending | None:
         if self._draining():
             return None
         if self._settled(key):
@@ -92,7 +97,9 @@ class Supervisor:
             return None
         reached("after-acquire")
         try:
-            return None if self._settled(key) else self._attempt(stage, inputs, attempt_id)
+            if self._settled(key):
+                return None
+            return self._attempt(stage, inputs, attempt_id, experiment)
         finally:
             with contextlib.suppress(RedisError):  # it runs out by itself
                 self._leases.release(key, attempt_id)
@@ -111,20 +118,29 @@ class Supervisor:
             found[name] = manifest
         return found
 
-    def _attempt(self, stage: PlannedStage, inputs: dict[str, Manifest], attempt_id: str) -> Ending:
+    def _attempt(
+        self, stage: PlannedStage, inputs: dict[str, Manifest], attempt_id: str, experiment: str
+    ) -> Ending:
         attempt = Attempt(attempt=attempt_id, host=socket.gethostname(), started=now())
         began = time.monotonic()
+        ids = {"stage": stage.key, "attempt": attempt_id, "kind": stage.kind}
         with (
+            bound_contextvars(attempt=attempt_id),
+            span(f"stage {stage.kind}", experiment, service=stage.service, **ids) as traced,
             self._metrics.running(stage.service, stage.kind),
             Heartbeat(self._leases, stage.key, attempt, self._settings.lease) as beat,
         ):
+            log.info("stage started", title=stage.title, kind=stage.kind, host=attempt.host)
+            self._metrics.watch_lease(lambda: beat.renewed)
             ending = self._guarded(stage, inputs, beat)
+            note(traced, ending=ending)
         self._metrics.ended(stage.service, stage.kind, ending, time.monotonic() - began)
         return ending
 
     def _guarded(self, stage: PlannedStage, inputs: dict[str, Manifest], beat: Heartbeat) -> Ending:
         """The attempt, with everything that can go wrong around the child turned into an ending."""
         try:
+            self._compare_with_past(stage)
             if self._ledger.give_up(stage, beat.attempt, "the worker that ran it was killed"):
                 return "failed"
             self._begin(stage, beat, self._ledger.newest_step(stage.key))
@@ -139,6 +155,12 @@ class Supervisor:
         except Exception as error:
             return self._crashed(stage, beat.attempt, error)
 
+    def _compare_with_past(self, stage: PlannedStage) -> None:
+        """Show which attempt this is. An earlier one that never ended has lost its lease."""
+        past = self._book.attempts(stage.key)
+        expired = bool(past) and past[-1].ending is None
+        self._metrics.taken_up(stage.service, stage.kind, len(past) + 1, expired)
+
     def _begin(self, stage: PlannedStage, beat: Heartbeat, step: int) -> None:
         """Record where the attempt begins: only from there on can it make progress."""
         beat.attempt = beat.attempt.model_copy(update={"from_step": step, "reached_step": step})
@@ -147,12 +169,19 @@ class Supervisor:
     def _compute(
         self, stage: PlannedStage, inputs: dict[str, Manifest], beat: Heartbeat, directory: Path
     ) -> Ending:
-        self._begin(stage, beat, self._preparation.prepare(stage, inputs, directory))
+        with span("prepare"):
+            step = self._preparation.prepare(stage, inputs, directory)
+        if step:
+            self._metrics.resumed(stage.service, stage.kind)
+        self._begin(stage, beat, step)
         beat.log = directory / "log.txt"
-        child = self._spawner.start(directory)
-        running = Running(stage, directory, child, beat)
-        watch = Watch(self._settings, self._store, self._metrics, self._draining, running)
-        ending = self._ledger.settle(running, watch, watch.follow())
+        with span("compute", from_step=step):
+            child = self._spawner.start(directory)
+            running = Running(stage, directory, child, beat)
+            watch = Watch(self._settings, self._store, self._metrics, self._draining, running)
+            how = watch.follow()
+        with span("store"):
+            ending = self._ledger.settle(running, watch, how)
         if ending == "hindered":
             self._put_off(stage)
         return ending

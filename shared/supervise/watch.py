@@ -22,6 +22,7 @@ from shared.settings import Settings
 from shared.spawner import ChildProcess
 from shared.store import Store, StoreError
 from shared.supervise.heartbeat import Heartbeat
+from shared.supervise.relay import Relay
 
 LOOK = 0.1  # seconds between two looks at the child
 SAVE_AGAIN = 2.0  # seconds until a checkpoint that the store did not take is offered again
@@ -75,6 +76,8 @@ class Watch:
         self._running = running
         self._unsaved: Unsaved | None = None
         self._described = Descriptions()
+        self._relay = Relay(running.directory / "log.txt")
+        metrics.spoke()
 
     def follow(self) -> dict[str, Any]:
         """Watch until the child ends; returns the spawner's account of it.
@@ -93,6 +96,7 @@ class Watch:
         while True:
             how = self._running.child.ended(LOOK)
             self._read_events()
+            self._relay.look(last=how is not None)
             self._save()
             if how is not None:
                 return how
@@ -110,6 +114,7 @@ class Watch:
         running.read += len(whole)
         for line in whole.splitlines():
             running.spoke = time.monotonic()
+            self._metrics.spoke()
             self._handle(json.loads(line))
 
     def _handle(self, event: dict[str, Any]) -> None:
@@ -124,9 +129,12 @@ class Watch:
                 running.results = event
             case "failed" | "crashed" | "hindered":
                 running.reason = event["reason"]
+                if "cause" in event:
+                    self._metrics.refused(event["cause"])
 
     def _take(self, step: int, path: Path) -> None:
         """Remember a new checkpoint; it replaces one that was not saved yet."""
+        self._metrics.checkpoint_written()
         if self._unsaved is not None:
             shutil.rmtree(self._unsaved.directory, ignore_errors=True)
         key, attempt = self._running.stage.key, self._running.beat.attempt.attempt
@@ -147,6 +155,9 @@ class Watch:
             log.warning("checkpoint not saved", stage=running.stage.key, error=str(error))
             unsaved.again = time.monotonic() + SAVE_AGAIN
             return
+        stage = running.stage
+        self._metrics.checkpoint_saved(stage.service, stage.kind)
+        log.info("checkpoint saved", stage=stage.key, step=unsaved.step)
         shutil.rmtree(unsaved.directory, ignore_errors=True)
         self._unsaved = None
 

@@ -139,6 +139,23 @@ def test_an_address_of_other_machines_is_served_with_keys_only(make: MakeSetting
             check_address(make(), host)
 
 
+def test_an_open_installation_answers_everybody_by_its_own_name_only(make: MakeSettings) -> None:
+    settings = make(open=True)
+    check_address(settings, "0.0.0.0")
+    ends = {"client": ("172.18.0.1", 50000), "base_url": "http://localhost:8000"}
+    with local_client(settings, **ends) as client:
+        assert client.get("/v1/experiments").status_code == 200
+        assert client.get("/metrics").status_code == 200
+        foreign = client.get("/v1/experiments", headers={"Host": "attacker.example"})
+        assert foreign.status_code == 400
+
+
+def test_keys_are_asked_for_in_an_open_installation_too(make: MakeSettings) -> None:
+    ends = {"client": ("172.18.0.1", 50000), "base_url": "http://localhost:8000"}
+    with local_client(make(open=True, api_keys=KEYS), **ends) as client:
+        assert client.get("/v1/experiments").status_code == 401
+
+
 def test_serve_refuses_an_open_address_before_it_starts_anything(tmp_path: Path) -> None:
     result = CliRunner().invoke(
         command_line, ["serve", "--data", str(tmp_path / "data"), "--host", "0.0.0.0"]

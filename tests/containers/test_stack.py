@@ -1,0 +1,21 @@
+"""The stack in real containers; compose_test.py says what happens in it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.containers.compose_test import DEMO, run
+from tests.containers.engine import NotHere
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_quick_start_survives_the_death_of_a_container() -> None:
+    if not os.environ.get("LINEAMENT_COMPOSE_TEST"):
+        pytest.skip("builds images for minutes: make compose-test, or set LINEAMENT_COMPOSE_TEST")
+    try:
+        run(DEMO)
+    except NotHere as why:
+        pytest.skip(str(why))
