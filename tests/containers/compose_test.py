@@ -20,11 +20,13 @@ from tests.containers.build import prepare
 from tests.containers.engine import Engine, NotHere, engine
 from tests.containers.files import OWN, ROOT, compose_command
 from tests.containers.stack import Stack, report_of, until
+from tests.observability.support import expressions, last_values, table
 
 DEMO = ROOT / "examples" / "demo.yaml"
 KILLED_AT = 60  # steps of the training after which the worker is killed
 STAGE_SECONDS = 600  # until the first training has come so far
 BACK_SECONDS = 120  # until a killed container is healthy again
+WINDOW = "30s"  # of rates, in place of Grafana's
 BEGAN = time.monotonic()
 
 
@@ -59,8 +61,10 @@ def run(spec: Path, keep: Path | None = None) -> None:
             stack.up()
             say(f"healthy: {', '.join(stack.services())}")
             check_containers(stack)
+            began = time.time()
             follow_through(stack, spec)
             check_prometheus(stack)
+            check_panels(stack, began)
         except BaseException:
             print(stack.run("ps", "--all", check=False))
             print(stack.run("logs", "--no-color", "--tail", "40", check=False))
@@ -131,6 +135,20 @@ def check_prometheus(stack: Stack) -> None:
     jobs = {one["metric"]["job"] for one in up}
     assert jobs == {f"lineament-{name}" for name in OWN}, jobs
     say(f"Prometheus reaches {', '.join(sorted(jobs))}")
+
+
+def check_panels(stack: Stack, began: float) -> None:
+    """Every panel of every dashboard whose series are ours had data while the experiment ran."""
+    if "prometheus" in stack.left_out:
+        return
+    ended = time.time()
+    found = [
+        (one, last_values(stack.over_time(one.over(WINDOW), began, ended))) for one in expressions()
+    ]
+    print("\n".join(table(found)))
+    empty = [f"{one.board}: {one.panel}" for one, values in found if one.ours and not values]
+    assert not empty, f"without data: {', '.join(empty)}"
+    say(f"{len([one for one, _ in found if one.ours])} queries of panels have data")
 
 
 def check_nothing_left(found: Engine) -> None:

@@ -20,6 +20,7 @@ from tests.s3_servers import free_port
 
 PROJECT = "lineament-test"
 UP_SECONDS = 300  # until everything is healthy
+SCRAPE_SECONDS = 5  # of observability/prometheus/prometheus.yml
 FILES = ("docker-compose.yml", "tests/containers/compose.test.yml")
 
 
@@ -129,6 +130,15 @@ class Stack:
         """What Prometheus answers to a query."""
         url = f"http://localhost:{self.prometheus_port}/api/v1/query"
         answer = httpx.get(url, params={"query": query}, timeout=30)
+        answer.raise_for_status()
+        found: list[dict[str, Any]] = answer.json()["data"]["result"]
+        return found
+
+    def over_time(self, query: str, began: float, ended: float) -> list[dict[str, Any]]:
+        """What Prometheus answers to a query from one moment (Unix time) to another."""
+        url = f"http://localhost:{self.prometheus_port}/api/v1/query_range"
+        moments = {"start": str(began), "end": str(ended), "step": str(SCRAPE_SECONDS)}
+        answer = httpx.get(url, params={"query": query, **moments}, timeout=30)
         answer.raise_for_status()
         found: list[dict[str, Any]] = answer.json()["data"]["result"]
         return found

@@ -42,6 +42,7 @@ LEASE = 1.0
 # Of this key's, not an admin's: what others own the fuzzer can neither delete nor replace.
 KEYS = [{"name": "fuzzer", "sha256": key_hash(KEY), "scopes": ["submit"]}]
 TURN = 0.5  # seconds after which a running attempt ends, so that following its log ends too
+GAP = 1.2  # seconds until the next: a follower, who looks twice a second, must see the end
 
 
 @contextmanager
@@ -98,6 +99,7 @@ def working(world: rest.World, key: str) -> Iterator[None]:
             world.start(key, "a1", done=5, total=10, loss=3.2)
             stop.wait(TURN)
             world.end(key, "a1", "crashed", b"one\ntwo\n", reason="killed")
+            stop.wait(GAP)
 
     thread = threading.Thread(target=work)
     thread.start()

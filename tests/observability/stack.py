@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import socket
 import subprocess
@@ -23,7 +22,14 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.observability.support import PROMETHEUS, Expression, binary, expressions
+from tests.observability.support import (
+    PROMETHEUS,
+    Expression,
+    binary,
+    expressions,
+    last_values,
+    table,
+)
 
 SCRAPE = "200ms"  # the stages of a tiny experiment last less than a second
 WINDOW = "10s"
@@ -39,14 +45,6 @@ def two_free_ports() -> int:
             with contextlib.suppress(OSError):
                 next_.bind(("127.0.0.1", port + 1))
                 return port
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a query gave: numbers by series, the last of each."""
-
-    expression: Expression
-    values: tuple[float, ...]
 
 
 @dataclass
@@ -70,13 +68,9 @@ class Stack:
         result: list[dict[str, Any]] = self.ask("query_range", query=query, **moments)["result"]
         return result
 
-    def look(self, one: Expression) -> Found:
-        """What a panel's query gives; values that are no number do not count."""
-        last = []
-        for series in self.range(one.over(WINDOW)):
-            numbers = [float(value) for _, value in series["values"]]
-            last += [number for number in numbers if not math.isnan(number)][-1:]
-        return Found(one, tuple(last))
+    def look(self, one: Expression) -> tuple[float, ...]:
+        """What a panel's query gives: the last value of each series."""
+        return last_values(self.range(one.over(WINDOW)))
 
     def logged(self, name: str) -> list[dict[str, Any]]:
         """The log of a process, without what Celery says to root before there is a log."""
@@ -166,12 +160,8 @@ def main() -> None:
         tempfile.TemporaryDirectory() as place,
         watched_run(Path(sys.argv[1]), Path(place)) as stack,
     ):
-        print("| dashboard | panel | series | last value of one |\n|---|---|---|---|")
-        for one in expressions():
-            found = stack.look(one)
-            value = f"{found.values[0]:.4g}" if found.values else "-"
-            absent = "" if one.ours else " (of another exporter)"
-            print(f"| {one.board} | {one.panel}{absent} | {len(found.values)} | {value} |")
+        for line in table([(one, stack.look(one)) for one in expressions()]):
+            print(line)
 
 
 if __name__ == "__main__":

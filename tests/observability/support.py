@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -42,6 +43,25 @@ class Expression:
     def over(self, window: str) -> str:
         """The expression with Grafana's window filled in."""
         return self.text.replace("$__rate_interval", window)
+
+
+def last_values(result: list[dict[str, Any]]) -> tuple[float, ...]:
+    """The last number of each series of a range query; what is no number does not count."""
+    last: list[float] = []
+    for series in result:
+        numbers = [float(value) for _, value in series["values"]]
+        last += [number for number in numbers if not math.isnan(number)][-1:]
+    return tuple(last)
+
+
+def table(found: list[tuple[Expression, tuple[float, ...]]]) -> Iterator[str]:
+    """Lines of a table of what the panels' queries gave."""
+    yield "| dashboard | panel | series | last value of one |"
+    yield "|---|---|---|---|"
+    for one, values in found:
+        value = f"{values[0]:.4g}" if values else "-"
+        absent = "" if one.ours else " (of another exporter)"
+        yield f"| {one.board} | {one.panel}{absent} | {len(values)} | {value} |"
 
 
 def expressions() -> list[Expression]:
