@@ -34,7 +34,7 @@ from shared.settings import Settings
 from shared.spec import Spec
 
 STATIC = Path(__file__).parent / "pages" / "static"
-ANYWHERE = PROBLEMS(400, 401, 403, 404, 422, 429, 500, 503)  # what every route may answer
+ANYWHERE = PROBLEMS(400, 401, 403, 404, 409, 422, 429, 500, 503)  # what every route may answer
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -127,7 +128,7 @@ class Installation:
                 env=environment,
                 pass_fds=program.files,
                 start_new_session=True,  # Ctrl-C reaches only the process that the user started
-                preexec_fn=die_with_parent,
+                preexec_fn=partial(die_with_parent, os.getpid()),
             )
 
     def _wait_for_valkey(self) -> None:

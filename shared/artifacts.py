@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.releases import read_record
 from shared.store import NotFoundError, Store
 
 PIECE = 1 << 20  # bytes hashed at once
@@ -135,11 +136,14 @@ class Artifacts:
         return self._store.stat(f"stages/{key}/manifest.json") is not None
 
     def manifest(self, key: str) -> Manifest | None:
-        """The manifest, or None while the stage is not finished."""
+        """The manifest, or None while the stage is not finished; OtherReleaseError when a newer
+        release wrote it in a way that this one cannot read.
+        """
         try:
-            return Manifest.model_validate_json(self._store.get(f"stages/{key}/manifest.json"))
+            data = self._store.get(f"stages/{key}/manifest.json")
         except NotFoundError:
             return None
+        return read_record(Manifest, data, f"the artifact {key[:12]}")
 
     def delivery(self, key: str, attempt: str, directory: Path) -> Delivery:
         """The files of a finished attempt, to be delivered before the manifest is committed."""

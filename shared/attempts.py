@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from shared.releases import read_record
 from shared.store import NotFoundError, Store
 
 # committed: its artifact counts; duplicate: another attempt was first; left: asked to stop; lost:
-# another worker took the lease; hindered: the store or the disk would not take it; crashed; failed:
-# trying again cannot help.
+# another worker took the lease; hindered: the store or the disk would not take it, or the worker is
+# of another release; crashed; failed: trying again cannot help.
 Ending = Literal["committed", "duplicate", "left", "lost", "hindered", "crashed", "failed"]
 BLAMELESS = ("committed", "duplicate", "left", "hindered")
 
@@ -63,13 +65,20 @@ class AttemptBook:
         name = f"stages/{key}/attempts/{attempt.attempt}.json"
         self._store.put(name, attempt.model_dump_json().encode())
 
+    def write_once(self, key: str, attempt: Attempt) -> None:
+        """Record an attempt unless there is one of its id."""
+        name = f"stages/{key}/attempts/{attempt.attempt}.json"
+        self._store.create(name, attempt.model_dump_json().encode())
+
     def attempts(self, key: str) -> list[Attempt]:
-        """All attempts at a stage, oldest first."""
-        found = [
-            Attempt.model_validate_json(self._store.get(info.name))
-            for info in self._store.list(f"stages/{key}/attempts/")
-            if info.name.endswith(".json")
-        ]
+        """All attempts at a stage, oldest first. One that a newer release recorded in words of its
+        own is missing: what this one does not understand counts neither for nor against the stage.
+        """
+        found = []
+        for info in self._store.list(f"stages/{key}/attempts/"):
+            if info.name.endswith(".json"):
+                with contextlib.suppress(ValidationError):
+                    found.append(Attempt.model_validate_json(self._store.get(info.name)))
         return sorted(found, key=lambda attempt: attempt.started)
 
     def fruitless(self, key: str, step: int) -> int:
@@ -101,9 +110,10 @@ class AttemptBook:
     def failure(self, key: str) -> Failure | None:
         """The failure of a stage, if it failed for good."""
         try:
-            return Failure.model_validate_json(self._store.get(f"stages/{key}/failure.json"))
+            data = self._store.get(f"stages/{key}/failure.json")
         except NotFoundError:
             return None
+        return read_record(Failure, data, "why the stage failed")
 
     def failed(self, key: str) -> bool:
         """True when the stage failed for good."""

@@ -28,6 +28,7 @@ from shared.reconcile import (
     experiment_state,
     stage_states,
 )
+from shared.releases import OtherReleaseError, read_record
 from shared.store import NotFoundError, Store
 from shared.survey import Survey
 
@@ -144,15 +145,20 @@ class Experiments:
             self._store.create(f"stages/{stage.key}/stage.json", stage.model_dump_json().encode())
 
     def get(self, number: str) -> Experiment:
-        """The experiment of that id; NotFoundError if there is none."""
+        """The experiment of that id; NotFoundError if there is none, OtherReleaseError if a newer
+        release wrote it in a way that this one cannot read.
+        """
         return self._kept(number, self._modified(number))
 
     def card(self, number: str, modified: float | None = None) -> Card:
-        """The short form of an experiment; NotFoundError if there is none.
+        """The short form of an experiment; errors as for `get`.
 
         `modified` saves a look-up where a listing gave it.
         """
-        return self._cards(number, self._modified(number) if modified is None else modified)
+        card = self._cards(number, self._modified(number) if modified is None else modified)
+        if isinstance(card, str):
+            raise OtherReleaseError(card)
+        return card
 
     def _modified(self, number: str) -> float:
         try:
@@ -165,10 +171,14 @@ class Experiments:
 
     def _read(self, number: str, _modified: float) -> Experiment:
         data = self._store.get(f"experiments/{number}/experiment.json")
-        return Experiment.model_validate_json(data)
+        return read_record(Experiment, data, number)
 
-    def _read_card(self, number: str, modified: float) -> Card:
-        return Card.of(self._read(number, modified))
+    def _read_card(self, number: str, modified: float) -> Card | str:
+        """The card, or why there is none: that is kept too, or every look would read it again."""
+        try:
+            return Card.of(self._read(number, modified))
+        except OtherReleaseError as error:
+            return str(error)
 
     def listed(self) -> list[Listed]:
         """All experiments, oldest first."""
@@ -182,10 +192,12 @@ class Experiments:
         return sorted(found, key=lambda one: (one.modified, one.id))
 
     def cards(self) -> list[tuple[Listed, Card]]:
-        """All experiments, oldest first, without those that are deleted in this moment."""
+        """All experiments, oldest first, without those that are deleted in this moment or that
+        this release cannot read.
+        """
         found = []
         for one in self.listed():
-            with contextlib.suppress(NotFoundError):
+            with contextlib.suppress(NotFoundError, OtherReleaseError):
                 found.append((one, self.card(one.id, one.modified)))
         return found
 

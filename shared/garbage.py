@@ -6,6 +6,7 @@ its manifest right after, and a checkpoint that counts is pointed to.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -49,7 +50,11 @@ class Collector:
         self._checkpoints = Checkpoints(store)
 
     def find(self) -> Iterator[Garbage]:
-        """Everything that can go, by name; reads the whole listing of the store."""
+        """Everything that can go, by name; reads the whole listing of the store.
+
+        OtherReleaseError when there is an experiment that this release cannot read: nobody knows
+        here what it needs.
+        """
         stages, digests = self._used()
         for key, group in groupby(self._store.list("stages/"), lambda one: _part(one.name, 1)):
             yield from self._of_stage(key, list(group), used=key in stages)
@@ -61,7 +66,9 @@ class Collector:
                 yield from self._old("note", info.name, [info])
 
     def remove(self, garbage: Iterable[Garbage]) -> int:
-        """Delete what `find` found, except what an experiment needs by now; returns the bytes."""
+        """Delete what `find` found, except what an experiment needs by now; returns the bytes.
+        OtherReleaseError as for `find`.
+        """
         stages, digests = self._used()
         removed = 0
         # Said first: whoever believes that a stage is done looks again (see shared.survey).
@@ -85,9 +92,11 @@ class Collector:
         experiments = Experiments(self._store)
         stages: set[str] = set()
         digests = {self._digest(info.name) for info in self._store.list("uploads/")}
-        for _, card in experiments.cards():
-            stages |= card.outline.keys
-            digests |= card.uploads
+        for one in experiments.listed():
+            with contextlib.suppress(NotFoundError):  # deleted since it was listed
+                card = experiments.card(one.id, one.modified)
+                stages |= card.outline.keys
+                digests |= card.uploads
         return stages, digests
 
     def _digest(self, name: str) -> str:

@@ -120,7 +120,10 @@ class Leases:
     def live_log(self, key: str) -> LiveLog | None:
         """The end of the log of the attempt that runs now, if one does and has said something."""
         value = cast("str | None", self._redis.get(_log(key)))
-        return LiveLog(**json.loads(value)) if value else None
+        if not value:
+            return None
+        told = json.loads(value)  # a worker of a newer release may tell more
+        return LiveLog(told["attempt"], told["start"], told["text"])
 
     def ask_to_stop(self, key: str) -> None:
         """Ask whoever runs the stage to leave; forgotten after a few lease times."""
@@ -149,6 +152,11 @@ class Leases:
         seconds = min(most, 2.0 ** min(times, 30))
         self._redis.set(rung(key), "later", px=int(seconds * 1000))
         return seconds
+
+    def put_aside(self, key: str, seconds: float) -> None:
+        """Let nobody ring for a stage for so long: its message was taken by the wrong worker."""
+        self._redis.set(rung(key), "later", px=int(seconds * 1000))
+        self.ring(f"stage:{key}")  # there is room in the queue
 
     def ring(self, hint: str = "experiments") -> None:
         """Wake the reconciler, and say what to look at: see shared.reconciler."""

@@ -29,8 +29,8 @@ from shared.metrics import MeasuredStore, ReconcilerMetrics
 from shared.metrics.reconciler import keep_measuring
 from shared.queue import SERVICES, connect, make_app, queued, ring
 from shared.reconcile import Doorbell, Watched, World, decide
+from shared.releases import OtherReleaseError
 from shared.settings import Settings
-from shared.spawner import die_with_parent
 from shared.store import NotFoundError, Store, StoreError, UnfitStoreError
 
 RUNG_SECONDS = 10  # a doorbell that is neither queued nor answered is rung again after this
@@ -62,6 +62,7 @@ class Reconciler:
         self._metrics = metrics or ReconcilerMetrics()
         self._listed: list[Listed] = []
         self._complete: set[Listed] = set()
+        self._unreadable: set[Listed] = set()
         self._next_sweep = 0.0
 
     def pass_once(self, hints: Sequence[str] = ()) -> int:
@@ -69,7 +70,8 @@ class Reconciler:
         began = time.monotonic()
         sweeping = began >= self._next_sweep
         self._heed(hints, sweeping)
-        watched = [one for one in self._listed if one not in self._complete]
+        settled = self._complete | self._unreadable
+        watched = [one for one in self._listed if one not in settled]
         cards = self._cards(watched)
         outlines = [card.outline for card in cards.values()]
         # In this order: a stage whose message is taken while we look is still seen in the queue, or
@@ -92,10 +94,13 @@ class Reconciler:
         return self._leases.wait_for_bell(self._poll)
 
     def _count_experiments(self) -> None:
-        complete = len(self._complete)
-        cancelled = sum(one.cancelled for one in self._listed if one not in self._complete)
+        going = set(self._listed) - self._complete - self._unreadable
+        cancelled = sum(one.cancelled for one in going)
         self._metrics.experiments(
-            open=len(self._listed) - complete - cancelled, cancelled=cancelled, complete=complete
+            open=len(going) - cancelled,
+            cancelled=cancelled,
+            complete=len(self._complete),
+            unreadable=len(self._unreadable),
         )
 
     def _heed(self, hints: Sequence[str], sweeping: bool) -> None:
@@ -113,6 +118,7 @@ class Reconciler:
         if sweeping or "experiments" in told:
             self._listed = self._experiments.listed()
             self._complete.intersection_update(self._listed)
+            self._unreadable.intersection_update(self._listed)
 
     def _cards(self, watched: Sequence[Listed]) -> dict[Listed, Card]:
         cards = {}
@@ -121,6 +127,9 @@ class Reconciler:
                 cards[one] = self._experiments.card(one.id, one.modified)
             except NotFoundError:  # deleted since it was listed
                 continue
+            except OtherReleaseError as error:  # a reconciler of that release looks after it
+                self._unreadable.add(one)
+                log.warning("experiment skipped", experiment=one.id, reason=str(error))
         return cards
 
     def _drop_complete(self, cards: dict[Listed, Card], world: World) -> None:
@@ -151,7 +160,9 @@ class Reconciler:
         self._metrics.queues(decision.waiting, decision.leased, world.done)
         for key in decision.stop:
             self._leases.ask_to_stop(key)
-        return sum(self._ring(bell, cards) for bell in decision.ring)
+        # A service that only a newer release knows: nobody would ever empty its queue.
+        bells = [bell for bell in decision.ring if bell.service in SERVICES]
+        return sum(self._ring(bell, cards) for bell in bells)
 
     def _ring(self, bell: Doorbell, cards: dict[Listed, Card]) -> bool:
         """Ring, unless another reconciler did so a moment ago."""
@@ -165,7 +176,6 @@ class Reconciler:
 
 def main() -> None:
     """Entry point: `python -m shared.reconciler`."""
-    die_with_parent()
     configure_logging(logging.INFO)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -28,10 +28,19 @@ WAIT = 0.02  # seconds between two looks at children and requests
 PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies (Linux; nothing elsewhere)."""
-    if sys.platform == "linux":
+def die_with_parent(parent: int | None = None) -> None:
+    """Ask the kernel to kill this process when its parent dies (Linux; nothing elsewhere).
+
+    `parent` is its process id, where the caller knows it: a process whose parent died before it
+    could ask leaves at once. Who adopts it is not always process 1, so only the id tells.
+
+    A parent outside of this container (its process id shows as 0) is none of ours: the kernel means
+    a thread by it, and would kill this process when one of the container engine's ends.
+    """
+    if sys.platform == "linux" and os.getppid() != 0:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
 
 
 def preload(package: str, services: list[str]) -> None:
@@ -43,12 +52,10 @@ def preload(package: str, services: list[str]) -> None:
             importlib.import_module(name)
 
 
-def _become_child(directory: Path, package: str) -> int:
+def _become_child(directory: Path, package: str, parent: int) -> int:
     """In the forked process: own process group, own streams, then the stage."""
     os.setsid()
-    die_with_parent()
-    if os.getppid() == 1:  # the spawner died before the line above took effect
-        return 1
+    die_with_parent(parent)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -66,12 +73,13 @@ def _become_child(directory: Path, package: str) -> int:
 def start(directory: Path, package: str) -> int:
     """Fork a stage process for the assignment in `directory`; returns its process id."""
     sys.stdout.flush()
+    parent = os.getpid()
     child = os.fork()
     if child:
         return child
     code = 1
     try:
-        code = _become_child(directory, package)
+        code = _become_child(directory, package, parent)
     except BaseException:
         import traceback
 

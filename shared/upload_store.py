@@ -6,7 +6,7 @@ import json
 import tarfile
 import tempfile
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,9 @@ class UploadStore:
     def get(self, name: str) -> UploadInfo:
         """The upload of that name; NotFoundError if there is none."""
         pointer = self._read(name)
-        pointer.pop("owner", None)  # not part of a resolved spec: the content is, not who sent it
-        return UploadInfo(**pointer)
+        # Not the owner, who is no part of a resolved spec, nor what only a newer release knows.
+        known = {field.name for field in fields(UploadInfo)} & pointer.keys()
+        return UploadInfo(**{name: pointer[name] for name in known})
 
     def find(self, name: str) -> UploadInfo | None:
         """The upload of that name, or None."""

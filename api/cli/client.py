@@ -105,19 +105,23 @@ class Client:
         plan: dict[str, Any] = self._json("POST", path, content=spec, headers=SPEC)
         return plan
 
-    def experiments(self, most: int, **filters: Any) -> list[dict[str, Any]]:
-        """The newest experiments, `most` of them at most; filters as in the API."""
+    def experiments(self, most: int, **filters: Any) -> tuple[list[dict[str, Any]], list[str]]:
+        """The newest experiments, `most` of them at most, and a sentence for each among them that
+        the server cannot read; filters as in the API.
+        """
         found: list[dict[str, Any]] = []
+        unreadable: list[str] = []
         cursor: str | None = None
         while len(found) < most:
             params = {"size": min(100, most - len(found)), "cursor": cursor, **filters}
             given = {name: value for name, value in params.items() if value is not None}
             page = self._json("GET", "/v1/experiments", params=given)
             found += page["items"]
+            unreadable += [one["reason"] for one in page.get("unreadable", ())]
             cursor = page["next_page"]
             if cursor is None:
                 break
-        return found
+        return found, unreadable
 
     def experiment(self, number: str) -> dict[str, Any]:
         """One experiment."""

@@ -54,11 +54,13 @@ def list_experiments(
 ) -> None:
     """List experiments, newest first."""
     with running(data, server) as client:
-        found = client.experiments(most, state=state or None, name=name, owner=owner)
+        found, unreadable = client.experiments(most, state=state or None, name=name, owner=owner)
     if as_json:
         _write(found)
     else:
         out.print(experiments_table(found))
+        for sentence in unreadable:
+            out.print(sentence, highlight=False, markup=False)
 
 
 @commands.command()

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from api.cli.terminal import BAD_INPUT, DATA, FAILED, DataDirectory, out, stop
 from shared.garbage import Collector, Garbage, Kind
+from shared.releases import OtherReleaseError
 from shared.settings import Settings
 from shared.store import StoreError
 
@@ -58,7 +59,7 @@ def gc(
             out.print("nothing was removed; --delete does it", highlight=False)
     except ValueError as error:
         stop(BAD_INPUT, f"--{error}")
-    except StoreError as error:
+    except (StoreError, OtherReleaseError) as error:
         stop(FAILED, str(error))
 
 

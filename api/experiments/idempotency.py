@@ -14,6 +14,7 @@ from fastapi import Depends, Header
 from pydantic import BaseModel, ConfigDict
 
 from api.http.problems import SpecProblem
+from shared.releases import read_record
 from shared.resolved import ResolvedSpec
 from shared.store import NotFoundError, Store
 
@@ -67,7 +68,7 @@ class IdempotencyRecords:
             data = self._store.get(_name(owner, key))
         except NotFoundError:
             return None
-        record = Record.model_validate_json(data)
+        record = read_record(Record, data, "what was asked for with this Idempotency-Key")
         if record.body != digest_of(body):
             message = "was used with another body before; take a new key for a new request"
             raise ReusedProblem(

@@ -15,13 +15,15 @@ from typing import Annotated, ClassVar, Literal, cast
 from fastapi import HTTPException, Query
 from fastapi_pagination.cursor import CursorPage, CursorParams
 from fastapi_pagination.types import Cursor as Written
+from pydantic import BaseModel, Field
 
 from api.backend import Backend
 from api.experiments.describe import ExperimentView, view_experiment
 from api.http.parameters import Cursor, PageSize
 from api.http.problems import SpecProblem
-from shared.experiments import Listed
+from shared.experiments import Card, Listed
 from shared.reconcile import ExperimentState
+from shared.releases import OtherReleaseError
 from shared.store import NotFoundError
 
 BATCH = 32  # experiments whose standing is looked up together
@@ -69,8 +71,19 @@ def page_params(cursor: Cursor = None, size: PageSize = 50) -> PageParams:
     return PageParams(cursor=cursor, size=size)
 
 
+class UnreadableView(BaseModel):
+    """An experiment that this server cannot read, and a sentence that says why."""
+
+    id: str
+    reason: str
+
+
 class ExperimentPage(CursorPage[ExperimentView]):
     """A page of experiments, newest first; the pages beside it are fetched by their cursors."""
+
+    unreadable: list[UnreadableView] = Field(
+        [], description="Experiments of this page that another release of Lineament wrote."
+    )
 
     __params_type__ = PageParams
     # Counting what matches would mean looking at every experiment.
@@ -115,12 +128,13 @@ def page_of(backend: Backend, params: PageParams, wanted: Filters) -> Experiment
     return cast(
         ExperimentPage,
         ExperimentPage.create(
-            [view for _, view in shown],
+            [view for _, view in shown if isinstance(view, ExperimentView)],
             params,
             total=0,
             current=str(place) if place else None,
             next_=_cursor("older", shown[-1][0]) if older else None,
             previous=_cursor("newer", shown[0][0]) if newer else None,
+            unreadable=[view for _, view in shown if isinstance(view, UnreadableView)],
         ),
     )
 
@@ -141,13 +155,17 @@ def _candidates(listed: list[Listed], place: Place | None) -> Iterable[Listed]:
 
 def _views(
     backend: Backend, candidates: Iterable[Listed], wanted: Filters, page: int
-) -> Iterator[tuple[Listed, ExperimentView]]:
-    """The wanted ones among the candidates, looked at in batches and no further than asked."""
+) -> Iterator[tuple[Listed, ExperimentView | UnreadableView]]:
+    """The wanted ones among the candidates, looked at in batches and no further than asked.
+
+    What cannot be read has neither an owner nor a state.
+    """
     matching = (one for one in candidates if _matches(backend, one, wanted))
     size = page if wanted.states is None else max(page, BATCH)
     while batch := list(islice(matching, size)):
         for one, view in _look(backend, batch):
-            if wanted.states is None or view.state in wanted.states:
+            state = view.state if isinstance(view, ExperimentView) else None
+            if wanted.states is None or state in wanted.states:
                 yield one, view
 
 
@@ -159,17 +177,23 @@ def _matches(backend: Backend, one: Listed, wanted: Filters) -> bool:
         return True
     try:
         return backend.experiments.card(one.id, one.modified).owner == wanted.owner
-    except NotFoundError:  # deleted a moment ago
+    except (NotFoundError, OtherReleaseError):  # deleted a moment ago, or nobody knows whose
         return False
 
 
-def _look(backend: Backend, batch: list[Listed]) -> Iterator[tuple[Listed, ExperimentView]]:
-    there = []
+def _look(
+    backend: Backend, batch: list[Listed]
+) -> Iterator[tuple[Listed, ExperimentView | UnreadableView]]:
+    cards: dict[Listed, Card] = {}
+    views: dict[Listed, ExperimentView | UnreadableView] = {}
     for one in batch:
         try:
-            there.append((one, backend.experiments.card(one.id, one.modified)))
+            cards[one] = backend.experiments.card(one.id, one.modified)
         except NotFoundError:
             continue
-    standings = backend.experiments.standings([one for one, _ in there], backend.leases)
-    for (one, card), standing in zip(there, standings, strict=True):
-        yield one, view_experiment(card, standing)
+        except OtherReleaseError as error:
+            views[one] = UnreadableView(id=one.id, reason=str(error))
+    standings = backend.experiments.standings(list(cards), backend.leases)
+    for (one, card), standing in zip(cards.items(), standings, strict=True):
+        views[one] = view_experiment(card, standing)
+    yield from ((one, views[one]) for one in batch if one in views)

@@ -12,7 +12,13 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi_problem import handler
-from fastapi_problem.error import NotFoundProblem, Problem, StatusProblem, UnprocessableProblem
+from fastapi_problem.error import (
+    ConflictProblem,
+    NotFoundProblem,
+    Problem,
+    StatusProblem,
+    UnprocessableProblem,
+)
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -23,6 +29,7 @@ from api.security.auth import CHALLENGES
 from shared.errors import SpecError
 from shared.hub import HubUnreachable
 from shared.readers import UploadError
+from shared.releases import OtherReleaseError
 from shared.store import NotFoundError, StoreError
 
 MEDIA_TYPE = "application/problem+json"
@@ -41,6 +48,12 @@ class SpecProblem(UnprocessableProblem):
     """The spec or an upload cannot be used."""
 
     title = "The input cannot be used."
+
+
+class ReleaseProblem(ConflictProblem):
+    """Another release of Lineament wrote it."""
+
+    title = "Not of this release."
 
 
 class AwayProblem(StatusProblem):
@@ -126,6 +139,10 @@ def _not_found(_eh: Any, _request: Request, error: Exception) -> Problem:
     return UnknownProblem(detail=f"there is no {error.args[0]!r}")
 
 
+def _other_release(_eh: Any, _request: Request, error: Exception) -> Problem:
+    return ReleaseProblem(detail=str(error))
+
+
 def _redis_error(_eh: Any, _request: Request, error: Exception) -> Problem:
     log.warning("Redis did not answer", error=str(error))
     return AwayProblem(detail="the queue does not answer")
@@ -156,6 +173,7 @@ _HANDLERS: dict[type[Exception], Any] = {  # the first that fits is taken: Excep
     SpecError: _spec_error,
     UploadError: _upload_error,
     NotFoundError: _not_found,
+    OtherReleaseError: _other_release,
     StoreError: _store_error,
     RedisError: _redis_error,
     ClientDisconnect: _gone,

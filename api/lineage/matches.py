@@ -23,6 +23,7 @@ from api.lineage.stage_files import StageFiles
 from shared.artifacts import Artifacts, Manifest
 from shared.assignment import matches_at
 from shared.parameters import MatchParameters
+from shared.releases import read_values
 from shared.statuses import STATUSES, Fates, statuses
 from shared.store import NotFoundError, Store
 
@@ -116,7 +117,7 @@ class Edge:
 
 def stored_floor(parameters: Mapping[str, Any]) -> float:
     """The lowest r of which all pairs are stored."""
-    planned = MatchParameters.model_validate(parameters)
+    planned = read_values(MatchParameters, parameters, "the match of these models")
     return min(planned.floor, planned.threshold)
 
 

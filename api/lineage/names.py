@@ -17,6 +17,7 @@ from api.http.problems import SpecProblem, UnknownProblem
 from shared.artifacts import Manifest
 from shared.experiments import Experiment
 from shared.parameters import ReportParameters
+from shared.releases import read_values
 from shared.spec import split_name
 from shared.store import NotFoundError
 
@@ -134,7 +135,7 @@ def open_lineage(backend: Backend, number: str) -> Lineage:
     """The lineage of an experiment; NotFoundError if there is no such experiment."""
     experiment = backend.experiments.get(number)
     report = next(stage for stage in experiment.plan.stages if stage.kind == "report")
-    parameters = ReportParameters.model_validate(report.parameters)
+    parameters = read_values(ReportParameters, report.parameters, f"the report of {number}")
     return Lineage(backend, experiment, report.key, report.inputs, parameters)
 
 

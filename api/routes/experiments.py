@@ -30,6 +30,7 @@ from api.security.auth import Caller, NotAllowed, Submitter
 from shared.experiments import Card, Experiment
 from shared.plan import make_plan
 from shared.reconcile import ExperimentState
+from shared.releases import read_values
 from shared.resolved import ResolvedSpec
 from shared.spec import spec_schema
 
@@ -147,7 +148,7 @@ def spec(
     ] = False,
 ) -> Response:
     """The spec with its defaults written out: submitted again, it is the same experiment."""
-    document = ResolvedSpec.model_validate(experiment.spec)
+    document = read_values(ResolvedSpec, experiment.spec, f"the spec of {experiment.id}")
     shown = document if resolved else document.spec
     if negotiated(request, (JSON, YAML)) == JSON:
         text = shown.model_dump_json(exclude_none=True)

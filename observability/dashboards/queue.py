@@ -129,10 +129,15 @@ def _reconciler(one: Dashboard) -> None:
         ),
         curves(
             "Messages and errors",
-            "Doorbells by service, and looks that store or Redis did not let end.",
+            "Doorbells by service, those that workers left to another release, and looks that "
+            "store or Redis did not let end.",
             (
                 "sum by (service) (rate(lineament_doorbells_total[$__rate_interval]))",
                 "{{service}}",
+            ),
+            (
+                "sum by (cause) (rate(lineament_stages_declined_total[$__rate_interval]))",
+                "left to another release: {{cause}}",
             ),
             ("sum(rate(lineament_reconciler_errors_total[$__rate_interval]))", "errors"),
             unit="cps",

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from shared.metrics.process import ProcessMetrics
 from shared.metrics.scalars import ScalarGauges
+from shared.releases import CAUSES as DECLINED
 from shared.settings import Settings
 
 STAGE_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 43200)
@@ -69,6 +70,14 @@ class WorkerMetrics(ProcessMetrics):
         self._checkpoints = self._counter(
             "lineament_checkpoints_total", "Checkpoints that the store took."
         )
+        self._declined = Counter(
+            "lineament_stages_declined_total",
+            "Doorbells of stages that another release planned or has to compute.",
+            ("cause",),
+            registry=self.registry,
+        )
+        for cause in DECLINED:
+            self._declined.labels(cause)
         self._seconds = Histogram(
             "lineament_stage_seconds",
             "Wall time of an attempt.",
@@ -181,6 +190,10 @@ class WorkerMetrics(ProcessMetrics):
     def refused(self, cause: str) -> None:
         """Note why the stage says that it cannot succeed, in case it fails now."""
         self._cause = cause
+
+    def declined(self, cause: str) -> None:
+        """Count a doorbell that was left to a worker of another release."""
+        self._declined.labels(cause).inc()
 
     def ended(self, service: str, kind: str, ending: str, seconds: float) -> None:
         """Count an attempt that ended."""

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 PLAN_VERSION = 1
 
@@ -102,7 +102,7 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: int = PLAN_VERSION
+    version: int = Field(PLAN_VERSION, le=PLAN_VERSION)
     name: str
     provisional: bool = False
     stages: tuple[PlannedStage, ...]

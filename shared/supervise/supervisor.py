@@ -11,7 +11,7 @@ import contextlib
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -24,13 +24,15 @@ from shared.child import no_space
 from shared.failpoints import reached
 from shared.lease import Leases
 from shared.metrics import WorkerMetrics
-from shared.plan import PlannedStage
+from shared.plan import STAGE_VERSIONS, PlannedStage
+from shared.releases import OtherReleaseError
 from shared.settings import Settings
 from shared.spawner import Spawner
 from shared.store import NotFoundError, Store, StoreError
 from shared.supervise.ending import Ledger
 from shared.supervise.heartbeat import Heartbeat
 from shared.supervise.preparation import Preparation, working_directory
+from shared.supervise.release import Decliner, read_stage
 from shared.supervise.watch import Running, Watch
 from shared.traces import note, span
 
@@ -40,7 +42,10 @@ log = structlog.get_logger()
 
 
 class Supervisor:
-    """Runs stages one at a time for a worker process."""
+    """Runs stages one at a time for a worker process.
+
+    `versions` are the stages that its code computes: the version of each kind.
+    """
 
     def __init__(
         self,
@@ -50,6 +55,7 @@ class Supervisor:
         spawner: Spawner,
         metrics: WorkerMetrics,
         draining: Callable[[], bool],
+        versions: Mapping[str, int] = STAGE_VERSIONS,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -57,14 +63,17 @@ class Supervisor:
         self._spawner = spawner
         self._metrics = metrics
         self._draining = draining
+        self._versions = versions
         self._artifacts = Artifacts(store)
         self._book = AttemptBook(store)
+        self._decliner = Decliner(leases, self._book, metrics)
         self._preparation = Preparation(settings, store)
         self._ledger = Ledger(store, settings.attempts, settings.grace)
         self._work = settings.data.resolve() / "work"
 
     def run(self, key: str, experiment: str = "") -> Ending | None:
-        """Run the stage unless it is done, failed, not ready or run by somebody else.
+        """Run the stage unless it is done, failed, not ready, of another release or run by somebody
+        else.
 
         `experiment` is one that wants it; logs and traces say so.
 
@@ -74,9 +83,16 @@ class Supervisor:
         with bound_contextvars(experiment=experiment, stage=key):
             try:
                 return self._run(key, experiment)
+            except OtherReleaseError as error:
+                self._decline(key, error)
+                return None
             except (StoreError, RedisError) as error:
                 log.warning("doorbell not answered", stage=key, error=str(error))
                 return None
+
+    def _decline(self, key: str, error: OtherReleaseError) -> None:
+        with contextlib.suppress(RedisError):  # what was rung is rung again by itself
+            self._decliner.decline(key, error)
 
     def _run(self, key: str, experiment: str) -> Ending | None:
         if self._draining():
@@ -85,10 +101,11 @@ class Supervisor:
             self._leases.ring(f"stage:{key}")
             return None
         try:
-            stage = PlannedStage.model_validate_json(self._store.get(f"stages/{key}/stage.json"))
+            described = self._store.get(f"stages/{key}/stage.json")
         except NotFoundError:
             self._leases.ring(f"undescribed:{key}")
             return None
+        stage = read_stage(described, self._versions)
         inputs = self._inputs(stage)
         if inputs is None:
             return None

@@ -71,7 +71,7 @@ def test_list_takes_filters_and_goes_over_pages(served: tuple[str, World], tmp_p
     client = Client(url)
     for name in ("one", "two", "three"):
         client.submit(json.dumps(changed(name=name)).encode())
-    client_module_page = client.experiments(2)
+    client_module_page, _ = client.experiments(2)
 
     assert [one["name"] for one in client_module_page] == ["three", "two"]
     found = lineament("list", "--server", url, "--name", "o", "--state", "running", "--json")

@@ -84,12 +84,12 @@ def test_a_rate_may_be_off(make: MakeSettings, redis: Redis) -> None:
 
 
 def test_without_redis_requests_pass_and_it_is_said_once(
-    make: MakeSettings, capsys: pytest.CaptureFixture[str]
+    make: MakeSettings, capfd: pytest.CaptureFixture[str]
 ) -> None:
     settings = make(rate="1/hour", redis_url="unix:///nonexistent/socket")
     with local_client(settings) as client:
         assert statuses(client, 3) == [200] * 3
-    assert capsys.readouterr().out.count("rates are not limited") == 1
+    assert capfd.readouterr().err.count("rates are not limited") == 1
 
 
 def test_a_flushed_redis_only_forgets_the_count(make: MakeSettings, redis: Redis) -> None:

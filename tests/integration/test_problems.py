@@ -91,7 +91,7 @@ def test_unknown_paths_share_one_label(client: TestClient) -> None:
 
 
 def test_an_error_that_nobody_foresaw_shows_an_id_and_no_trace(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(store_of(client), "list", raising(RuntimeError("secret words")))
     answer = client.get("/v1/corpora")
@@ -100,7 +100,7 @@ def test_an_error_that_nobody_foresaw_shows_an_id_and_no_trace(
     assert problem["id"] in problem["detail"]
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
-    said = capsys.readouterr().out
+    said = capfd.readouterr().err
     assert problem["id"] in said
     assert "secret words" in said
 

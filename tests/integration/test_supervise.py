@@ -24,6 +24,7 @@ from shared.spawner import Spawner
 from shared.store import LocalStore, Store, StoreError
 from shared.supervise import Supervisor
 from shared.supervise.preparation import Preparation
+from tests.fake_services.fake import STAGES
 
 
 class Bench:
@@ -46,6 +47,7 @@ class Bench:
             spawner,
             WorkerMetrics(),
             lambda: self.drain,
+            dict.fromkeys(STAGES, 1),
         )
 
     def stage(self, kind: str, parameters: dict[str, object], *inputs: str) -> str:
