@@ -14,7 +14,7 @@ from tests.containers.files import OWN, ROOT, images
 SUBSTITUTES = Path(__file__).parent / "substitutes" / "Dockerfile"
 S3 = "lineament-test-s3"  # takes the place of MinIO: compose.test.yml
 STAND_INS = ("redis", "prometheus")
-OTHERS = (*STAND_INS, "grafana", "redis-exporter")
+OTHERS = (*STAND_INS, "alertmanager", "grafana", "redis-exporter")
 
 Say = Callable[[str], None]
 

@@ -48,6 +48,7 @@ class Stack:
             "API_PORT": str(self.port),
             "PROMETHEUS_PORT": str(self.prometheus_port),
             "GRAFANA_PORT": str(free_port()),
+            "ALERTMANAGER_PORT": str(free_port()),
             "WORKER_MEMORY": "6g",
             "S3_ACCESS_KEY": "test",  # the S3 server of the tests knows no other for presigned URLs
             "S3_SECRET_KEY": "test",

@@ -31,7 +31,7 @@ def services() -> dict[str, Any]:
 def test_the_quick_start_needs_no_variable_and_no_profile() -> None:
     usual = rendered()["services"]
     assert set(OWN) <= set(usual)
-    assert {"redis", "minio", "prometheus", "grafana"} <= set(usual)
+    assert {"redis", "minio", "prometheus", "alertmanager", "grafana"} <= set(usual)
     assert not any("gpu" in name for name in usual)
     assert usual["api"]["ports"][0]["published"] == "8000"
 
@@ -144,6 +144,40 @@ def test_redis_and_the_s3_server_reach_no_other_machine() -> None:
     assert found["networks"]["backing"]["internal"]
     for name in ("redis", "minio", "silo", "versitygw"):
         assert list(found["services"][name]["networks"]) == ["backing"]
+
+
+def test_alertmanager_reads_its_receivers_where_its_configuration_says() -> None:
+    place = ROOT / "observability" / "alertmanager"
+    files = re.findall(r"_file: (\S+)", (place / "alertmanager.yml").read_text())
+    for own in ("", "/etc/receivers"):
+        variables = {"ALERT_RECEIVERS": own} if own else {}
+        volumes = rendered(variables=variables)["services"]["alertmanager"]["volumes"]
+        mounted = {volume["target"]: volume for volume in volumes}
+        assert mounted["/etc/alertmanager"]["source"] == str(place)
+        receivers = mounted["/run/secrets/alert-receiver"]
+        assert receivers["source"] == (own or str(place / "receivers"))
+        assert all(path.startswith(receivers["target"] + "/") for path in files)
+        assert mounted["/etc/alertmanager"]["read_only"]
+        assert receivers["read_only"]
+
+
+def test_urls_of_receivers_are_no_part_of_the_project() -> None:
+    """The directory is there, so that the engine does not make it as root."""
+    place = ROOT / "observability" / "alertmanager" / "receivers"
+    ignored = (place / ".gitignore").read_text().splitlines()
+    assert [line for line in ignored if not line.startswith("#")] == ["*", "!.gitignore"]
+
+
+def test_prometheus_finds_alertmanager_in_a_network_of_both() -> None:
+    path = ROOT / "observability" / "prometheus" / "prometheus.yml"
+    (found,) = yaml.safe_load(path.read_text())["alerting"]["alertmanagers"]
+    (names,) = found["dns_sd_configs"]
+    assert names["names"] == ["alertmanager"]
+    services = rendered()["services"]
+    assert services["alertmanager"]["ports"][0]["target"] == names["port"]
+    # The other network is closed: nobody could be told through it.
+    assert services["alertmanager"]["networks"].keys() == {"default"}
+    assert "default" in services["prometheus"]["networks"]
 
 
 def test_redis_keeps_what_it_was_told_and_asks_for_a_password() -> None:

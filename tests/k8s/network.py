@@ -53,7 +53,7 @@ OUTSIDE = (
     Peer("their-redis", address="10.20.0.15"),
     Peer("their-s3", address="10.20.0.16"),
 )
-PORTS = {22, 53, 80, 443, 6379, 8000, 9000, 9090, 9100, 9121, 3000}
+PORTS = {22, 53, 80, 443, 6379, 8000, 9000, 9090, 9093, 9100, 9121, 3000}
 
 
 def inside(objects: list[Object]) -> list[Peer]:

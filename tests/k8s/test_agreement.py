@@ -52,7 +52,7 @@ def test_every_file_of_a_secret_is_a_setting(objects: list[Object]) -> None:
     for pod in workloads(objects):
         for volume in pod.spec["volumes"]:
             for source in volume.get("projected", {}).get("sources", []):
-                paths |= {item["path"] for item in source["secret"]["items"]}
+                paths |= {item["path"] for item in source["secret"].get("items", [])}
     assert "lineament_redis_url" in paths
     assert {path.upper() for path in paths - {"hub_token"}} <= SETTINGS
 
@@ -164,6 +164,7 @@ def test_ports_are_those_of_the_settings_and_images(objects: list[Object]) -> No
     ("folder", "name", "pattern"),
     [
         ("prometheus/rules", "prometheus-rules", "*.yml"),
+        ("alertmanager", "alertmanager", "*.yml"),
         ("grafana/dashboards", "grafana-dashboards", "*.json"),
         ("grafana/provisioning/datasources", "grafana-datasources", "*.y*ml"),
         ("grafana/provisioning/dashboards", "grafana-providers", "*.y*ml"),
@@ -215,6 +216,30 @@ def test_prometheus_finds_targets_by_services_that_exist(scratch: Path) -> None:
         for found in job.get("dns_sd_configs", []):
             for name in found["names"]:
                 assert found["port"] in {p["port"] for p in services[name]["spec"]["ports"]}
+
+
+def test_prometheus_tells_the_alertmanager_that_exists(scratch: Path) -> None:
+    path = K8S / "components" / "monitoring" / "prometheus.yml"
+    (told,) = yaml.safe_load(path.read_text())["alerting"]["alertmanagers"]
+    (found,) = told["dns_sd_configs"]
+    services = of_kind(rendered("cpu", scratch), "Service")
+    ports = {p["port"] for name in found["names"] for p in services[name]["spec"]["ports"]}
+    assert ports == {found["port"]}
+
+
+def test_who_is_told_is_a_secret_that_may_be_missing(scratch: Path) -> None:
+    (pod,) = (one for one in workloads(rendered("cpu", scratch)) if one.name == "alertmanager")
+    mounts = {m["name"]: m["mountPath"] for m in pod.spec["containers"][0]["volumeMounts"]}
+    (volume,) = (one for one in pod.spec["volumes"] if "projected" in one)
+    text = (OBSERVABILITY / "alertmanager" / "alertmanager.yml").read_text()
+    files = {Path(path) for path in re.findall(r"\burl_file: (\S+)", text)}
+    assert volume["projected"]["sources"] == [
+        {"secret": {"name": "alert-receiver", "optional": True}}
+    ]
+    assert {str(path.parent) for path in files} == {mounts[volume["name"]]}
+    documented = (K8S / "components" / "monitoring" / "kustomization.yaml").read_text()
+    (keys,) = re.findall(r"^#   alert-receiver +(\S.*?)  ", documented, re.MULTILINE)
+    assert {path.name for path in files} == set(keys.split(", "))
 
 
 def test_monitors_give_the_same_jobs(scratch: Path) -> None:
@@ -278,8 +303,9 @@ def test_no_secret_of_an_installation_is_in_the_repository() -> None:
 
 
 def test_secrets_that_pods_name_are_made_or_documented(objects: list[Object]) -> None:
-    base = (K8S / "base" / "kustomization.yaml").read_text()
-    documented = set(re.findall(r"^#   ([\w-]+) +\w+", base, re.MULTILINE))
+    parts = [K8S / "base", K8S / "components" / "monitoring"]
+    text = "".join((part / "kustomization.yaml").read_text() for part in parts)
+    documented = set(re.findall(r"^#   ([\w-]+) +\w+", text, re.MULTILINE))
     made = of_kind(objects, "Secret").keys()
     for pod in workloads(objects):
         for volume in pod.spec["volumes"]:

@@ -32,6 +32,7 @@ MONITORING = (
     | between(("prometheus",), ("reconciler", *WORKERS), 9100)
     | {Flow("prometheus", "redis", 9121), Flow("prometheus", "minio", 9000)}
     | {Flow("grafana", "prometheus", 9090), Flow("users", "grafana", 3000)}
+    | {Flow("prometheus", "alertmanager", 9093), Flow("alertmanager", "hub", 443)}  # any host
 )
 THEIR_MONITORING = between(("their-prometheus",), ("api",), 8000) | between(
     ("their-prometheus",), ("reconciler", *WORKERS), 9100

@@ -8,7 +8,7 @@ import pytest
 
 from tests.k8s.rendering import Object, Workload, generated, of_kind, quantity, workloads
 
-CONTROL = {"api", "reconciler", "redis", "minio", "prometheus", "grafana"}
+CONTROL = {"api", "reconciler", "redis", "minio", "prometheus", "alertmanager", "grafana"}
 MARGIN = 30  # seconds that a worker has beyond its stage's grace, to store the last word
 
 

@@ -54,7 +54,7 @@ def test_every_alert_says_how_urgent_it_is_what_happened_and_where_to_read_on(
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert rule["annotations"]["summary"].endswith(".")
     anchor = str(rule["alert"]).lower()
-    assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{anchor}"
+    assert rule["annotations"]["runbook"] == f"docs/operations.md#{anchor}"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -22,6 +22,7 @@ from shared.settings import Settings
 from shared.spawner import Spawner
 from shared.store import LocalStore
 from shared.supervise import Supervisor
+from tests.observability.services.fake import STAGES
 
 
 class Scene:
@@ -35,8 +36,9 @@ class Scene:
         self.book = AttemptBook(self.store)
         leases = Leases(redis, settings.lease)
         self.supervisor = Supervisor(
-            settings, self.store, leases, spawner, self.metrics, lambda: self.draining
-        )
+            settings, self.store, leases, spawner, self.metrics, lambda: self.draining,
+            dict.fromkeys(STAGES, 1),
+        )  # fmt: skip
 
     def stage(self, kind: str, **parameters: Any) -> str:
         """A stage to run; its key."""
