@@ -113,10 +113,18 @@ def test_ages_and_progress_are_there_while_a_stage_runs_and_go_with_it(scene: Sc
         assert scene.of(name, "count") is None
 
 
+def drain_after_a_checkpoint(scene: Scene) -> None:
+    while not scene.of("lineament_checkpoints_total", "count"):
+        time.sleep(0.01)
+    scene.draining = True
+
+
 def test_an_attempt_that_goes_on_from_a_checkpoint_is_a_resume(scene: Scene) -> None:
-    key = scene.stage("count", to=12, pause=0.1)
-    threading.Timer(0.6, lambda: setattr(scene, "draining", True)).start()
+    key = scene.stage("count", to=40, pause=0.05)
+    drain = threading.Thread(target=drain_after_a_checkpoint, args=(scene,))
+    drain.start()
     assert scene.supervisor.run(key) == "left"
+    drain.join()
     assert scene.of("lineament_resumes_total", "count") == 0
     scene.draining = False
     assert scene.supervisor.run(key) == "committed"
