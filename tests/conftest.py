@@ -23,8 +23,12 @@ from redis.exceptions import RedisError
 
 from api.embedded import EmbeddedError, valkey_binary
 
-# What a server in a thread logs is no part of the output of a command beside it.
-structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
+
+@pytest.fixture(autouse=True)
+def _log_of_servers_in_threads() -> None:
+    """It goes past what a test captures: it is no part of the output of a command beside it."""
+    structlog.reset_defaults()  # a test before may have configured it as a server does
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
 
 
 @pytest.fixture(scope="session")
