@@ -16,7 +16,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from shared.stage import DONE, FAILED_FOR_GOOD, HINDERED, LEFT, Input, Leave, Stage, StageError
+from shared.stage import (
+    DONE,
+    FAILED_FOR_GOOD,
+    HINDERED,
+    LEFT,
+    Hindered,
+    Input,
+    Leave,
+    Stage,
+    StageError,
+)
 
 CRASHED = 1
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -88,6 +98,9 @@ def _run(stage: Stage, package: str, service: str) -> int:
         return FAILED_FOR_GOOD
     except Leave:
         return LEFT
+    except Hindered as error:
+        stage.emit("hindered", reason=str(error))
+        return HINDERED
     except Exception as error:
         if no_space(error):
             stage.emit("hindered", reason=f"no space left on the worker ({error})")

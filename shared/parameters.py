@@ -525,6 +525,89 @@ class TrackParameters(Parameters):
     tokens: int
 
 
+class LanguageModel(Parameters):
+    """Whom the prompts of an explanation go to, by what a key may know of it.
+
+    `endpoint` is the sha256 (hex) of the address and the model's name, which are settings of the
+    servers; `label` is what their operator calls it, and all that a report says of it. `prompts` is
+    the sha256 over the prompt files of this project. `requests` and `tokens` (prompt and completion
+    together) are what one stage may spend; None: no limit.
+    """
+
+    endpoint: str
+    label: str
+    prompts: str
+    requests: int | None
+    tokens: int | None
+
+
+class ExplainParameters(Parameters):
+    """Names for the features of one model, and how well the names predict the activations.
+
+    Inputs: codes (encode), track, match/0.. (from this model to each of its children), tokens/0..,
+    tokenizer. Files:
+      explanations.parquet, one row per chosen feature: feature, status, density, explanation (str;
+        null after a failure), score (Pearson over the tokens of the held-out windows, null where it
+        is undefined), detection and fuzzing (balanced accuracies, null where not measured), failure
+        (str: why there is no explanation or no score; else null), rule (JSON of the rule; null of a
+        language model);
+      simulations.parquet, one row per feature and held-out window: feature, window (number within
+        the feature), start (token of the stream), corpus (input number), active (bool: chosen
+        because the feature fires there, else drawn from the whole stream), activations and
+        predicted (lists of float32 in units of activation; predicted is null where there is no
+        simulation).
+    `method` "rule" needs no language model and chooses by rules over tokens, what stands before
+    them, their position and corpus (see services/analyzer/explain); "language_model" asks one.
+    `model` is the number of the model in the order of the track stage. `features` is how many are
+    chosen of each status, by seed and spread over the densities of that status; None: every live
+    feature. Status of a feature: "universal"; else "disappearing" (without a match in a child, or
+    with a fate lost/..); else "emerging" (new); else "persisting". The same features, windows and
+    seed for both methods.
+    Even contexts of the stream give examples, odd ones the held-out windows: `active_windows`
+    where the feature fires, spread over ten equal bins of its activation, and `random_windows`
+    drawn without looking, so that tokens on which it is silent count too. Windows have `window`
+    tokens. Activations are shown in levels: 0 is silent, 1..9 are nine equal parts of (0, maximum
+    of the even contexts], the maximum in 9. A simulated level counts as level x maximum / 9.
+    Results: method, features (chosen), explained, failed (features with a failure; one whose
+    detection broke may have a score all the same), statuses {status: {features, explained, score
+    (mean), interval ([low, high] of 95 %, bootstrap over features; null for fewer than two)}},
+    score, interval, detection, fuzzing (means over those measured, null of none), label (of the
+    language model, or null), requests, tokens (spent in all attempts; 0 for rules), covered (share
+    of the chosen features that were tried before the budget ended), failures {reason: count}.
+    """
+
+    method: Literal["rule", "language_model"]
+    model: int
+    features: int | None
+    min_firings: int
+    context: int
+    tokens: int
+    window: int = 32
+    examples: int = 12
+    active_windows: int = 10
+    random_windows: int = 10
+    seed: int
+    language_model: LanguageModel | None = None
+
+
+class ExplainEdgeParameters(Parameters):
+    """Does a parent's explanation predict the child's feature?
+
+    Inputs: explain (of the parent), parent and child (codes), match. Files: cross.parquet, one row
+    per explained live feature of the parent: feature, status (of the match), partner (the child's
+    feature: the match of one that persists, else the closest, `best`; -1: none), partner_r, score
+    (of the explanation on the parent's feature) and cross (Pearson of the same simulation with the
+    partner's activations on the same windows; null where undefined).
+    Results: method, persist and disappear (all without a match), each {features, score, cross
+    (means over features that have both), interval ([low, high] of 95 % of the mean cross,
+    bootstrap over features), difference (mean of score - cross), difference_interval}; null of
+    none.
+    """
+
+    method: Literal["rule", "language_model"]
+    seed: int
+
+
 class ReportParameters(Parameters):
     """The only stage that knows the user's names, through the resolved spec (JSON).
 
@@ -537,9 +620,11 @@ class ReportParameters(Parameters):
     warm/{tracking}/{model} and unrelated/{tracking}/{model} (controls of init "parent": the model's
     dictionary against one started from it on the same model with another order of data, and on an
     untrained model), scaling/{tracking}/{parent}/{child} (latent scaling),
-    contexts/{tracking}/{model}, track/{tracking}, crosscoder/{group}/{parent}/{child},
-    stability/{name}/{cell}/quality/{replicate} and stability/{name}/{cell}/ceiling (match of two
-    seeds), where `cells[name][cell]` are the cell's {features, sparsity, k | l0 | l1}.
+    contexts/{tracking}/{model}, track/{tracking}, explain/{tracking}/{method}/{model} and
+    explained_edge/{tracking}/{method}/{parent}/{child} (method rule or language_model),
+    crosscoder/{group}/{parent}/{child}, stability/{name}/{cell}/quality/{replicate} and
+    stability/{name}/{cell}/ceiling (match of two seeds), where `cells[name][cell]` are the cell's
+    {features, sparsity, k | l0 | l1}.
     Of model/, corpus/, tokens/, dictionary/, quality/, crosscoder/ and stability/ only the results
     are given, no files.
     `models` gives, per tracking, the model names in the order of its track stage; `edges` all

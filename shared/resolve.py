@@ -25,6 +25,7 @@ from shared.resolved import (
     UNRESOLVED,
     BuiltinText,
     ImportedModel,
+    PinnedLanguageModel,
     ResolvedSpec,
     UploadInfo,
 )
@@ -43,19 +44,30 @@ __all__ = [
 
 FindUpload = Callable[[str], UploadInfo | None]
 ReadUpload = Callable[[UploadInfo, str], bytes | None]
+NO_LANGUAGE_MODEL = (
+    "this server has none; its operator names one by LINEAMENT_EXPLAIN_URL and "
+    "LINEAMENT_EXPLAIN_MODEL, and without it rules name the features all the same"
+)
 CORPUS_FORMATS = ("jsonl", "parquet", "text", "zip", "tar")
 
 
 def resolve(
-    spec: Spec, uploads: FindUpload, hub: HubResolver, read_upload: ReadUpload | None = None
+    spec: Spec,
+    uploads: FindUpload,
+    hub: HubResolver,
+    read_upload: ReadUpload | None = None,
+    language_model: PinnedLanguageModel | None = None,
 ) -> ResolvedSpec:
     """The spec with its hub revisions, uploads and built-in texts pinned.
 
     `uploads` finds an upload by name; `read_upload` gives a small file out of one (config.json of
     an archive, tokenizer.json of an uploaded tokenizer), or None where it has none; without it such
-    files are checked by the stages alone. Raises SpecError or SpecErrors, and HubUnreachable when
-    the hub did not answer.
+    files are checked by the stages alone. `language_model` is the server's, None where it has none.
+    Raises SpecError or SpecErrors, and HubUnreachable when the hub did not answer.
     """
+    asked = spec.explain is not None and spec.explain.language_model
+    if asked and language_model is None:
+        raise SpecError("explain.language_model", NO_LANGUAGE_MODEL)
     pinned = pin(spec, hub)
     found = _uploads(pinned, uploads)
     files = _Files(found, hub, read_upload)
@@ -68,6 +80,7 @@ def resolve(
         imported=imported,
         vocab_size=vocabulary,
         provisional=UNRESOLVED in revisions(pinned),
+        language_model=language_model if asked else None,
     )
     raise_all([*_misfits(resolved), *too_many_tokens(resolved)])
     return resolved

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.spec.document import Spec
 from shared.spec.models import Architecture
@@ -46,12 +46,27 @@ class ImportedModel(BaseModel):
     vocab_size: int
 
 
+class PinnedLanguageModel(BaseModel):
+    """The server's language model as it was when the spec was submitted.
+
+    `endpoint` is the sha256 (hex) of its address and name, `prompts` that of the project's prompts
+    (see shared.parameters.LanguageModel); `label` is what its operator calls it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoint: str
+    label: str
+    prompts: str
+
+
 class ResolvedSpec(BaseModel):
     """A spec whose hub revisions are commits, with the content of its uploads and built-in texts.
 
     `uploads` are keyed by upload name, `builtins` by the name of the text, `imported` by model (a
     model whose configuration could not be read is missing). `vocab_size` is None where it cannot
     be known before the tokenizer is there. `provisional` says that a revision is "unresolved".
+    `language_model` is there where the spec asks for it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,3 +77,5 @@ class ResolvedSpec(BaseModel):
     imported: dict[str, ImportedModel] = {}
     vocab_size: int | None = None
     provisional: bool = False
+    # Left out of a dump when there is none, so that experiments without it keep their ids.
+    language_model: PinnedLanguageModel | None = Field(None, exclude_if=lambda value: value is None)

@@ -85,6 +85,20 @@ class Settings(BaseSettings):
     trace_endpoint: str = Field(
         "", description="OTLP/HTTP server for traces, as http://collector:4318; empty: none."
     )
+    explain_url: str = Field(
+        "", description="OpenAI-compatible server that explains features, as http://host:8000/v1."
+    )
+    explain_model: str = Field("", description="Name of the language model on that server.")
+    explain_key: SecretStr = Field(SecretStr(""), description="Key of that server; may be empty.")
+    explain_label: str = Field(
+        "language model", description="What reports call that language model."
+    )
+    explain_concurrency: int = Field(
+        4, ge=1, le=256, description="Requests of one stage to that server at the same time."
+    )
+    explain_timeout: float = Field(
+        60.0, gt=0, description="Longest time for one answer of that server."
+    )
     upload_limit: int = Field(50_000_000_000, gt=0, description="Largest upload.")
     redirect_downloads: bool = Field(
         False, description="Send downloads of artifacts to the object store by presigned URLs."
@@ -156,6 +170,29 @@ class Settings(BaseSettings):
             Address.parse(value, secure=True)
         return value
 
+    @field_validator("explain_url")
+    @classmethod
+    def _check_explain_url(cls, value: str) -> str:
+        value = value.strip().rstrip("/")
+        if value and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#@\s]*)?", value):
+            raise ValueError(
+                "must be a URL that begins with http:// or https://, without user and query"
+            )
+        return value
+
+    @field_validator("explain_model", "explain_label")
+    @classmethod
+    def _strip(cls, value: str) -> str:
+        return value.strip()
+
+    @field_validator("explain_key")
+    @classmethod
+    def _check_explain_key(cls, value: SecretStr) -> SecretStr:
+        key = value.get_secret_value().strip()  # a file of a secret ends with a line's end
+        if not re.fullmatch(r"[!-~]*", key):
+            raise ValueError("must be printable ASCII characters without spaces")
+        return SecretStr(key)
+
     @field_validator("s3_bucket")
     @classmethod
     def _check_bucket(cls, value: str) -> str:
@@ -174,6 +211,17 @@ class Settings(BaseSettings):
             raise ValueError(
                 "LINEAMENT_S3_ENDPOINT: needs LINEAMENT_S3_ACCESS_KEY and LINEAMENT_S3_SECRET_KEY"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_explainer(self) -> Self:
+        for one, other in (("URL", "MODEL"), ("MODEL", "URL")):
+            if getattr(self, f"explain_{one.lower()}") and not getattr(
+                self, f"explain_{other.lower()}"
+            ):
+                raise ValueError(f"LINEAMENT_EXPLAIN_{one}: needs LINEAMENT_EXPLAIN_{other}")
+        if not self.explain_label:
+            raise ValueError("LINEAMENT_EXPLAIN_LABEL: must not be empty")
         return self
 
     def thread_count(self) -> int:

@@ -21,7 +21,7 @@ from shared.failpoints import reached
 # Exit codes of a stage process, read by the supervisor.
 DONE = 0
 FAILED_FOR_GOOD = 65  # EX_DATAERR: trying again cannot help
-HINDERED = 73  # EX_CANTCREAT: no space left; worth another try when there is
+HINDERED = 73  # EX_CANTCREAT: no space left, or a server away; worth another try later
 LEFT = 75  # EX_TEMPFAIL: asked to stop, checkpoint written
 PROGRESS_INTERVAL = 0.25  # seconds between progress events
 
@@ -43,6 +43,14 @@ class NotFiniteError(StageError):
 
 class Leave(Exception):
     """Raised by `Stage.leave_if_asked` once a checkpoint is written: stop now, resume later."""
+
+
+class Hindered(Exception):
+    """Something that the stage needs from outside is away: to be tried again later.
+
+    It counts as no attempt. What is worth keeping is in a checkpoint before this is raised; the
+    sentence is for the user.
+    """
 
 
 @dataclass(frozen=True)

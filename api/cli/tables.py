@@ -110,12 +110,14 @@ def _share(value: float | None) -> str:
 
 
 def result_tables(results: dict[str, Any]) -> list[Table]:
-    """Models, dictionaries and edges of results.json."""
+    """Models, dictionaries, edges and explanations of results.json."""
     tables = [_models(results)]
     if results.get("dictionaries"):
         tables.append(_dictionaries(results))
     if results.get("edges"):
         tables.append(_edges(results))
+    if results.get("explanation_scores"):
+        tables.append(_explanations(results))
     return tables
 
 
@@ -163,6 +165,27 @@ def _edges(results: dict[str, Any]) -> Table:
         numbers = ["-" if edge.get(name) is None else str(edge[name]) for name in counts]
         shown = [_with_interval(edge, name) for name in shares]
         table.add_row(f"{edge['parent']} -> {edge['child']}", *numbers, *shown)
+    return table
+
+
+def _explanations(results: dict[str, Any]) -> Table:
+    table = Table(
+        title="How well explanations predict features on other text", title_justify="left"
+    )
+    table.add_column("model")
+    table.add_column("explained by")
+    for name in ("features", "scored", "mean score", "95 %"):
+        table.add_column(name, justify="right")
+    for one in results["explanation_scores"]:
+        ends = one["interval"]
+        table.add_row(
+            one["model"],
+            "rules" if one["method"] == "rule" else "language model",
+            str(one["features"]),
+            str(one["scored"]),
+            "-" if one["score"] is None else f"{one['score']:.2f}",
+            f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else "-",
+        )
     return table
 
 

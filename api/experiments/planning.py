@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from pydantic import BaseModel
 
 from shared.experiments import Experiments
+from shared.explainer import PROMPTS, endpoint_digest, is_configured
 from shared.hub import Hub, HubUnreachable, ProvisionalHub
 from shared.plan import Plan, make_plan
 from shared.reconcile import Outline
 from shared.resolve import ResolvedSpec, resolve
+from shared.resolved import PinnedLanguageModel
 from shared.settings import Settings
 from shared.spec import load_spec
 from shared.survey import Survey
@@ -63,9 +65,19 @@ class PlanView(BaseModel):
     stages: list[PlannedStageView]
 
 
-def resolve_text(text: bytes, uploads: UploadStore) -> ResolvedSpec:
+def language_model(settings: Settings) -> PinnedLanguageModel | None:
+    """This server's language model as a resolved spec may know it; None where it has none."""
+    if not is_configured(settings):
+        return None
+    return PinnedLanguageModel(
+        endpoint=endpoint_digest(settings), label=settings.explain_label, prompts=PROMPTS
+    )
+
+
+def resolve_text(text: bytes, uploads: UploadStore, settings: Settings) -> ResolvedSpec:
     """The resolved spec of a text; SpecError when it cannot be run."""
-    return resolve(load_spec(text), uploads.find, Hub(), uploads.read_small)
+    known = language_model(settings)
+    return resolve(load_spec(text), uploads.find, Hub(), uploads.read_small, known)
 
 
 def _amount(estimates: Iterable[tuple[float | None, bool]]) -> Amount:
@@ -107,8 +119,8 @@ def plan_locally(text: bytes, settings: Settings) -> PlanView:
     store = settings.open_store()
     uploads = UploadStore(store)
     try:
-        resolved = resolve_text(text, uploads)
+        resolved = resolve_text(text, uploads, settings)
     except HubUnreachable:
-        spec = load_spec(text)
-        resolved = resolve(spec, uploads.find, ProvisionalHub(), uploads.read_small)
+        spec, known = load_spec(text), language_model(settings)
+        resolved = resolve(spec, uploads.find, ProvisionalHub(), uploads.read_small, known)
     return view_plan(make_plan(resolved), Experiments(store).survey)

@@ -22,7 +22,7 @@ def submit_spec(
     problem when the idempotency key `key` came with another body.
     """
     if key is None:
-        return _stored(backend, caller, resolve_text(body, backend.uploads))
+        return _stored(backend, caller, resolve_text(body, backend.uploads, backend.settings))
     records = IdempotencyRecords(backend.store)
     record = records.find(caller.name, key, body)
     if record is None:
@@ -34,7 +34,7 @@ def _claimed(
     backend: Backend, caller: Caller, body: bytes, key: str, records: IdempotencyRecords
 ) -> Record:
     """The record of a key that was free: after everything that may refuse the request."""
-    resolved = resolve_text(body, backend.uploads)
+    resolved = resolve_text(body, backend.uploads, backend.settings)
     make_plan(resolved)
     if _existing(backend, resolved) is None:
         check_open_experiments(backend, caller)

@@ -15,9 +15,10 @@ from api.lineage.controls import (
     crossed,
     suffix,
 )
+from api.lineage.explanations import METHODS, ExplainedEdge, explained_edge
 from api.lineage.matches import check_threshold, stored_floor
 from api.lineage.names import Lineage
-from api.lineage.rows import MatchRow
+from api.lineage.rows import NamedMatchRow
 
 Values = dict[str, Any]
 Interval = tuple[float, float] | None
@@ -132,6 +133,9 @@ class EdgeView(BaseModel):
     share_of_ceiling_any: float | None
     cosine: Cosine | None
     scaling: Scaling | None
+    explained: list[ExplainedEdge] = Field(
+        description="By method, at the planned threshold; empty where nothing is explained."
+    )
     curve: list[dict[str, float | None]] = Field(
         description="All shares at thresholds from 0.5 to 0.95."
     )
@@ -139,7 +143,7 @@ class EdgeView(BaseModel):
     not_finished: list[str] = Field(description="Stages of this edge that are still to come.")
 
 
-class MatchPage(CursorPage[MatchRow]):
+class MatchPage(CursorPage[NamedMatchRow]):
     """A page of the features of one side of an edge."""
 
 
@@ -182,6 +186,8 @@ def edge_view(
         f"crossed/{tracking}/{parent}/{child}",
         f"scaling/{tracking}/{parent}/{child}",
     )
+    explained = [f"explained_edge/{tracking}/{method}/{parent}/{child}" for method in METHODS]
+    planned_here = at == planned["threshold"]
     return {
         "tracking": tracking,
         "dictionary": lineage.section("tracking")[tracking]["dictionary"],
@@ -203,14 +209,15 @@ def edge_view(
         **crossed(lineage, others[3], edge, controls, at),
         "share_of_ceiling": _ratio(edge.get("share"), controls.ceiling.get("share")),
         "share_of_ceiling_any": _ratio(edge.get("share_any"), controls.ceiling.get("share_any")),
-        "scaling": _scaling(lineage, others[4], at == planned["threshold"]),
+        "scaling": _scaling(lineage, others[4], planned_here),
+        "explained": explained_edge(lineage, tracking, parent, child) if planned_here else [],
         "curve": controls.curve(edge),
         "best_r": {
             "edge": edge.get("best_r_parent"),
             "ceiling": controls.ceiling.get("best_r_parent"),
             "null": best_r_of_null(lineage, role),
         },
-        "not_finished": lineage.unfinished([role, *others]),
+        "not_finished": lineage.unfinished([role, *others, *explained]),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,9 +10,11 @@ import numpy.typing as npt
 from pydantic import BaseModel, Field
 
 from api.lineage.matches import Side, Status
+from shared.explained import harmless
 from shared.statuses import STATUSES
 
 IntArray = npt.NDArray[np.int64]
+Names = Mapping[int, str]  # what features are about, by number
 Sort = Literal["feature", "firings", "best_r", "r", "multiple_r", "q"]
 Order = Literal["asc", "desc"]
 
@@ -46,7 +48,14 @@ class MatchRow(BaseModel):
     parts: list[int] = Field(description="Those features.")
 
 
-COLUMNS = tuple(MatchRow.model_fields)
+class NamedMatchRow(MatchRow):
+    """The same with what both features are about, as far as they are explained."""
+
+    explanation: str | None = None
+    partner_explanation: str | None = None
+
+
+COLUMNS = tuple(NamedMatchRow.model_fields)
 
 
 def selection(side: Side, statuses: Sequence[Status], sort: Sort, order: Order) -> IntArray:
@@ -71,7 +80,7 @@ def selection(side: Side, statuses: Sequence[Status], sort: Sort, order: Order) 
 
 
 def fields(side: Side, feature: int) -> tuple[object, ...]:
-    """The values of one row, in the order of COLUMNS."""
+    """The values of a MatchRow, in the order of its fields."""
     partner, best = int(side.partner_F[feature]), int(side.best_F[feature])
     return (
         feature,
@@ -95,12 +104,31 @@ def _known(value: float) -> float | None:
 
 def row_of(side: Side, feature: int) -> MatchRow:
     """One feature as it is shown."""
-    return MatchRow.model_validate(dict(zip(COLUMNS, fields(side, feature), strict=True)))
+    names = MatchRow.model_fields
+    return MatchRow.model_validate(dict(zip(names, fields(side, feature), strict=True)))
 
 
-def rows_of(side: Side, features: IntArray) -> Iterator[Sequence[object]]:
-    """Many features, each as a row of a table; its parts stand with spaces between them."""
+def named(row: MatchRow, own: Names, other: Names) -> NamedMatchRow:
+    """A row with what the feature and its partner are about."""
+    return NamedMatchRow(
+        **row.model_dump(),
+        explanation=own.get(row.feature),
+        partner_explanation=None if row.partner is None else other.get(row.partner),
+    )
+
+
+def rows_of(side: Side, features: IntArray, own: Names, other: Names) -> Iterator[Sequence[object]]:
+    """Many features, each as a row of a table (COLUMNS).
+
+    Its parts stand with spaces between them, and explanations so that a spreadsheet runs none.
+    """
+    partner = list(MatchRow.model_fields).index("partner")
     for feature in features.tolist():
         *values, parts = fields(side, feature)
         assert isinstance(parts, list)
-        yield (*values, " ".join(str(part) for part in parts))
+        texts = own.get(feature), other.get(_number(values[partner]))
+        yield (*values, " ".join(str(part) for part in parts), *map(harmless, texts))
+
+
+def _number(partner: object) -> int:
+    return partner if isinstance(partner, int) else -1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -31,10 +32,12 @@ class StageFiles:
         raw = _Ranged(self._store, name, manifest.files[file].bytes)
         return cast(BinaryIO, io.BufferedReader(raw, READ_AHEAD))
 
-    def table(self, manifest: Manifest, file: str) -> pa.Table:
-        """A whole Parquet file."""
+    def table(
+        self, manifest: Manifest, file: str, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """A whole Parquet file, or some of its columns."""
         with self.open(manifest, file) as source:
-            return pq.read_table(source)
+            return pq.read_table(source, columns=None if columns is None else list(columns))
 
     def rows(self, manifest: Manifest, file: str, column: str, number: int) -> list[dict[str, Any]]:
         """The rows of a Parquet file whose integer column holds the number.

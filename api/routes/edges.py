@@ -19,9 +19,18 @@ from api.lineage.edges import (
     match_role,
     relation,
 )
+from api.lineage.explanations import names_of
 from api.lineage.matches import SideName, Status
 from api.lineage.names import Lineage, chosen_tracking, open_lineage
-from api.lineage.rows import COLUMNS, Order, Sort, row_of, rows_of, selection
+from api.lineage.rows import (
+    COLUMNS,
+    Order,
+    Sort,
+    named,
+    row_of,
+    rows_of,
+    selection,
+)
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
 
@@ -118,9 +127,16 @@ def edge(
     found = backend.edges.at(key, about["threshold"])
     shown = found.parent if side == "parent" else found.child
     wanted = selection(shown, status or (), sort, order)
+    models = (parent, child) if side == "parent" else (child, parent)
     if form == CSV:
-        return csv_answer(f"{name}_{parent}_{child}_{side}", COLUMNS, rows_of(shown, wanted))
-    items = [row_of(shown, one) for one in wanted[place : place + page.size].tolist()]
+        own, other = (names_of(lineage, name, model) for model in models)
+        rows = rows_of(shown, wanted, own, other)
+        return csv_answer(f"{name}_{parent}_{child}_{side}", COLUMNS, rows)
+    listed = [row_of(shown, one) for one in wanted[place : place + page.size].tolist()]
+    partners = [row.partner for row in listed if row.partner is not None]
+    own = names_of(lineage, name, models[0], [row.feature for row in listed])
+    other = names_of(lineage, name, models[1], partners)
+    items = [named(row, own, other) for row in listed]
     matches = place_page(MatchPage, items, page, place, len(wanted))
     return EdgeMatches(**about, side=side, matches=matches)
 

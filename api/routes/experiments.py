@@ -120,7 +120,8 @@ def submit(
 @router.post("/experiments/plan", openapi_extra=SPEC_BODY, responses=PROBLEMS(413, 415))
 def preview(body: SpecBody, backend: BackendDependency) -> PlanView:
     """What submitting the spec would do, stage by stage and in sum; nothing is stored or queued."""
-    return view_plan(make_plan(resolve_text(body, backend.uploads)), backend.experiments.survey)
+    resolved = resolve_text(body, backend.uploads, backend.settings)
+    return view_plan(make_plan(resolved), backend.experiments.survey)
 
 
 @router.get("/experiments", name="list")

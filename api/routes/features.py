@@ -11,6 +11,13 @@ from api.backend import BackendDependency
 from api.http.parameters import ModelName, Number
 from api.http.problems import UnknownProblem
 from api.lineage.edges import match_role, relation
+from api.lineage.explanations import (
+    Explanation,
+    corpora_of,
+    explain_roles,
+    explanations_of,
+    name_of,
+)
 from api.lineage.names import Lineage, chosen_tracking, open_lineage
 from api.lineage.rows import MatchRow, row_of
 from api.routes.edges import Threshold, Tracking, ancestors_of, edges_of
@@ -53,6 +60,9 @@ class FeatureMatch(MatchRow):
     relation: str = Field(description="edge, or ancestor where the parent is further up.")
     side: Literal["parent", "child"] = Field(description="Which side the feature is on.")
     threshold: float
+    partner_explanation: str | None = Field(
+        description="What the partner is about: the language model's words, else a rule's."
+    )
 
 
 class ChainLink(BaseModel):
@@ -108,6 +118,9 @@ class FeatureView(BaseModel):
     histogram: list[int] = Field(
         description="Firings in ten equal bins of activation; empty if it never fires."
     )
+    explanations: list[Explanation] = Field(
+        description="What it is about, by rules and by the language model, as far as asked for."
+    )
     raised: list[Effect] = Field(description="Tokens whose logits it raises most.")
     lowered: list[Effect] = Field(description="Tokens whose logits it lowers most.")
     labels: list[LabelScore] = Field(description="Labels it tells with F1 >= 0.3, best first.")
@@ -152,12 +165,17 @@ def feature(
         matches=[
             match for edge in edges if (match := _match(lineage, edge, model, index, threshold))
         ],
+        explanations=explanations_of(lineage, name, model, index),
         **_effects(lineage, contexts, index),
         fate=_fate(lineage, name, model, index),
         universal=chain is not None if tracked else None,
         chain=chain,
         not_finished=lineage.unfinished(
-            [*(match_role(lineage, *edge) for edge in edges), f"track/{name}"]
+            [
+                *(match_role(lineage, *edge) for edge in edges),
+                f"track/{name}",
+                *explain_roles(name, model),
+            ]
         ),
     )
 
@@ -178,14 +196,9 @@ def _statistics(
         **{name: rows[0][name] or [] for name in ("positions", "histogram")},
         "corpora": {
             corpus: rows[0][f"corpus_{number}"]
-            for number, corpus in enumerate(_corpora(lineage, tracking))
+            for number, corpus in enumerate(corpora_of(lineage, tracking))
         },
     }
-
-
-def _corpora(lineage: Lineage, tracking: str) -> list[str]:
-    """Names of the corpora of a tracking's stream, in order."""
-    return list(lineage.section("tracking")[tracking]["corpora"])
 
 
 def _labels(lineage: Lineage, contexts: Manifest, index: int) -> list[LabelScore]:
@@ -197,7 +210,7 @@ def _labels(lineage: Lineage, contexts: Manifest, index: int) -> list[LabelScore
 def _contexts(
     lineage: Lineage, tracking: str, contexts: Manifest, index: int
 ) -> dict[str, list[Context]]:
-    corpora = _corpora(lineage, tracking)
+    corpora = corpora_of(lineage, tracking)
     found: dict[str, list[Context]] = {"top": [], "sample": []}
     rows = lineage.backend.files.rows(contexts, "contexts.parquet", "feature", index)
     for row in sorted(rows, key=lambda row: row["rank"]):
@@ -243,7 +256,7 @@ def _match(
         return None
     at = manifest.parameters["threshold"] if threshold is None else threshold
     found = lineage.backend.edges.at(manifest.key, at)
-    _, parent, child = edge
+    tracking, parent, child = edge
     side: Literal["parent", "child"] = "parent" if model == parent else "child"
     row = row_of(found.parent if side == "parent" else found.child, index)
     return FeatureMatch(
@@ -253,6 +266,9 @@ def _match(
         relation=relation(lineage, *edge) or "edge",
         side=side,
         threshold=at,
+        partner_explanation=name_of(
+            lineage, tracking, child if side == "parent" else parent, row.partner
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Analyzer: encode, match, latent scaling, contexts, track, report."""
+"""Analyzer: encode, match, latent scaling, contexts, track, explanations, report."""
 
 STAGES = {
     "encode": "services.analyzer.encode:run",
@@ -6,6 +6,8 @@ STAGES = {
     "latent_scaling": "services.analyzer.latent_scaling:run",
     "contexts": "services.analyzer.contexts:run",
     "track": "services.analyzer.track:run",
+    "explain": "services.analyzer.explain.stage:run",
+    "explain_edge": "services.analyzer.explain.edge:run",
     "report": "services.analyzer.report:run",
 }
 

@@ -10,12 +10,12 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from services.analyzer import canvas, images_controls, images_features
-from services.analyzer.figures import correlation, flow, health, lineage, sweep
+from services.analyzer import canvas, images_controls, images_explanations, images_features
+from services.analyzer.figures import correlation, explanations, flow, health, lineage, sweep
 from services.analyzer.figures.drawing import Drawing
 from services.analyzer.figures.text import number, percent, short
 from services.analyzer.figures.theme import NEUTRAL, series
-from services.analyzer.panels import tracked_edges, tracked_merges
+from services.analyzer.panels import tracked_edges, tracked_merges, tracked_scores
 from services.analyzer.tables import file_names
 
 PLOT = (560, 420)  # pixels
@@ -58,6 +58,10 @@ def _figures(results: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
         yield file, images_features.failing(examples[name]["failing"])
     for name, file in _numbered("figure5_sweep", list(results["sweeps"])):
         yield file, sweep_image(results["sweeps"][name])
+    scored = {name: tracked_scores(results, name) for name in results["trackings"]}
+    explained = [name for name, scores in scored.items() if explanations.by_model(scores)]
+    for name, file in _numbered("figure6_explanations", explained):
+        yield file, images_explanations.scores_image(scored[name])
     merged = [name for name in results["trackings"] if tracked_merges(results, name)]
     for name, file in _numbered("merges", merged):
         yield file, images_controls.merges_image(tracked_merges(results, name))

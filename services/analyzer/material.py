@@ -10,12 +10,20 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from services.analyzer.family import document, ordered, section
+from services.analyzer.material_explanations import (
+    METHODS,
+    Explained,
+    explanations_of,
+    read_explained,
+    told,
+)
 from services.analyzer.material_features import Place, contexts_of, effects_of, shown_features
 from services.analyzer.material_matches import best_r_of_null, bootstrap
 from shared.parameters import ReportParameters
 from shared.persistence import FloatArray
 from shared.stage import Input
 
+LISTED = 50  # rules of each status that are listed, where the spec does not say
 RESAMPLED = ("match/", "ancestor/", "ceiling/", "warm/", "crossed/")
 Row = Mapping[str, Any]
 
@@ -28,6 +36,7 @@ class Material:
     `contexts` the top contexts of each feature that a label names, `effects` what is known of the
     features that the page shows: (tracking, model, feature). `bootstrap` holds the replicates of
     the three shares of a match, by role, `null_best_r` the histogram of best r under its null.
+    `explained` has the explanations of every model, by method.
     """
 
     parameters: ReportParameters
@@ -39,6 +48,7 @@ class Material:
     effects: Mapping[Place, Row] = field(default_factory=dict)
     bootstrap: Mapping[str, Mapping[str, FloatArray]] = field(default_factory=dict)
     null_best_r: Mapping[str, Row] = field(default_factory=dict)
+    explained: Sequence[Explained] = ()
 
     @property
     def spec(self) -> Row:
@@ -66,14 +76,19 @@ class Material:
 
     def corpora_of(self, tracking: str) -> list[str]:
         """Names of the corpora of a tracking's token stream, in order."""
-        fields = section(self.spec, "tracking").get(tracking) or {}
-        return list(fields.get("corpora") or ())
+        return corpora_of(self.parameters, tracking)
 
     def dictionaries_of(self, tracking: str) -> Row:
         """The group of dictionaries that a tracking compares, as the spec has it."""
         fields = section(self.spec, "tracking").get(tracking) or {}
         group: Row = section(self.spec, "dictionaries").get(fields.get("dictionary") or "") or {}
         return group
+
+
+def corpora_of(parameters: ReportParameters, tracking: str) -> list[str]:
+    """Names of the corpora of a tracking's token stream, in order."""
+    fields = section(document(parameters.spec), "tracking").get(tracking) or {}
+    return list(fields.get("corpora") or ())
 
 
 def read(parameters: ReportParameters, inputs: Mapping[str, Input]) -> Material:
@@ -95,8 +110,9 @@ def read(parameters: ReportParameters, inputs: Mapping[str, Input]) -> Material:
             shown = shown_features(figures[tracking], number)
             for feature, rows in contexts_of(source.path, labelled).items():
                 contexts[tracking, model, feature] = rows
+            named = _named(inputs, tracking, model, shown, corpora_of(parameters, tracking))
             for feature, known in effects_of(source.path, shown).items():
-                effects[tracking, model, feature] = known
+                effects[tracking, model, feature] = {**known, "explanations": named[feature]}
     resampled = {role: one.path for role, one in inputs.items() if role.startswith(RESAMPLED)}
     return Material(
         parameters=parameters,
@@ -108,4 +124,35 @@ def read(parameters: ReportParameters, inputs: Mapping[str, Input]) -> Material:
         effects=effects,
         bootstrap={role: bootstrap(path) for role, path in resampled.items()},
         null_best_r={role: best_r_of_null(path) for role, path in resampled.items()},
+        explained=read_explained(
+            inputs,
+            parameters.models,
+            {tracking: corpora_of(parameters, tracking) for tracking in parameters.models},
+            _listed(parameters),
+        ),
     )
+
+
+def _listed(parameters: ReportParameters) -> int:
+    """How many rules of each status are listed: as many as a language model would explain."""
+    fields = section(document(parameters.spec), "explain")
+    return int(fields.get("features") or LISTED)
+
+
+def _named(
+    inputs: Mapping[str, Input],
+    tracking: str,
+    model: str,
+    features: Sequence[int],
+    corpora: Sequence[str],
+) -> Mapping[int, list[Row]]:
+    """The explanations of some features of a model by every method that has one."""
+    found: dict[int, list[Row]] = {feature: [] for feature in features}
+    for method in METHODS:
+        source = inputs.get(f"explain/{tracking}/{method}/{model}")
+        if source is None:
+            continue
+        for feature, row in explanations_of(source.path, features).items():
+            place = {"method": method, "label": source.results.get("label")}
+            found[feature].append({**place, **told(row, method, corpora)})
+    return found

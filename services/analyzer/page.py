@@ -12,9 +12,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
+from services.analyzer.figures.explanations import named
 from services.analyzer.figures.lineage import made_how
 from services.analyzer.figures.stability import sparsity
-from services.analyzer.figures.text import compact, count, listed, number, percent
+from services.analyzer.figures.text import compact, count, listed, number, percent, plain
+from services.analyzer.material_explanations import METHODS
+from services.analyzer.page_explanations import explained_rows
 from services.analyzer.page_numbers import exact, exact_range, shares_in_words, visible
 from services.analyzer.panels import panels
 from shared.persistence import LEAST_RANGE
@@ -35,6 +38,7 @@ SECTIONS = (
     "dictionaries",
     "stability",
     "tracking",
+    "explain",
 )
 
 
@@ -150,6 +154,8 @@ def _environment() -> Environment:
     environment.filters["shares"] = shares_in_words
     environment.filters["visible"] = visible
     environment.filters["listed"] = listed
+    environment.filters["plain"] = plain
+    environment.filters["named"] = named
     environment.filters["made_how"] = made_how
     environment.globals["shaded"] = shaded
     environment.globals["sparsity"] = sparsity
@@ -176,6 +182,8 @@ def render(results: Mapping[str, Any], results_json: str) -> str:
             for group in (results["spec"].get("dictionaries") or {}).values()
         ),
         evaluation=evaluation_rows(results),
+        explained=explained_rows(results),
+        methods=METHODS,
         root_labels=labels_of_roots(results)[:LABELS_IN_SUMMARY],
         good_f1=GOOD_F1,
         spec_yaml=spec_as_yaml(results["spec"]),

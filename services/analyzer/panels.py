@@ -10,6 +10,7 @@ from services.analyzer.figures import (
     correlation,
     crosscoder,
     curve,
+    explanations,
     features,
     flow,
     health,
@@ -41,12 +42,13 @@ class Panels:
     crosscoder: Mapping[str, Mapping[str, Panel]] = field(default_factory=dict)
     universal: Mapping[str, Panel] = field(default_factory=dict)
     failing: Mapping[str, Panel] = field(default_factory=dict)
+    explanations: Mapping[str, Sequence[Panel]] = field(default_factory=dict)
     sweeps: Mapping[str, Sequence[Panel]] = field(default_factory=dict)
     health: Sequence[Panel] = ()
 
     def all(self) -> list[Panel]:
         """Every panel, in the order of the page."""
-        lists = (self.curve, self.correlation, self.sweeps)
+        lists = (self.curve, self.correlation, self.explanations, self.sweeps)
         rest = [panel for group in lists for panels_ in group.values() for panel in panels_]
         rest += [panel for pairs in self.crosscoder.values() for panel in pairs.values()]
         groups = (self.flow, self.universal, self.failing, self.merges, self.stability)
@@ -62,6 +64,11 @@ def tracked_edges(results: Mapping[str, Any], tracking: str) -> list[Mapping[str
 def tracked_merges(results: Mapping[str, Any], tracking: str) -> list[Mapping[str, Any]]:
     """What the merges of one tracking inherit."""
     return [merge for merge in results["merges"] if merge["tracking"] == tracking]
+
+
+def tracked_scores(results: Mapping[str, Any], tracking: str) -> list[Mapping[str, Any]]:
+    """How good the explanations of one tracking's models are."""
+    return [one for one in results["explanation_scores"] if one["tracking"] == tracking]
 
 
 def _lineage_panel(results: Mapping[str, Any]) -> Panel:
@@ -122,6 +129,11 @@ def panels(results: Mapping[str, Any]) -> Panels:
             name: features.scatter_panel(example["failing"], place)
             for place, (name, example) in enumerate(examples.items())
             if example["failing"]
+        },
+        explanations={
+            name: explanations.panels(tracked_scores(results, name), place)
+            for place, name in enumerate(results["trackings"])
+            if tracked_scores(results, name)
         },
         sweeps={
             name: sweep.panels(name, values, place)

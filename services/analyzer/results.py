@@ -14,6 +14,11 @@ from services.analyzer.family import checkpoint_of, kind_of, section
 from services.analyzer.material import Material
 from services.analyzer.results_chains import along, merges, regained
 from services.analyzer.results_edges import ancestors, edges
+from services.analyzer.results_explanations import (
+    explained_edges,
+    explanation_scores,
+    explanations,
+)
 from services.analyzer.results_features import examples, labels, trackings, universal
 from services.analyzer.results_stability import crosscoders, stability
 from services.analyzer.results_sweep import sweeps
@@ -63,6 +68,9 @@ def assemble(material: Material) -> Values:
         "universal": universal(material),
         "labels": labels(material),
         "examples": examples(material),
+        "explanations": explanations(material),
+        "explanation_scores": explanation_scores(material),
+        "explained_edges": explained_edges(material),
         "stages": dict(sorted(material.keys.items())),
         "spec": _spec(material),
     }

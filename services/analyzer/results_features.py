@@ -93,7 +93,7 @@ def _about(tracking: str, model: str, feature: int, material: Material) -> Value
         return None
     corpora = material.corpora_of(tracking)
     shares = {corpora[n]: share for n, share in known["corpora"].items() if n < len(corpora)}
-    names = ("density", "max", "positions", "raised", "lowered")
+    names = ("density", "max", "positions", "raised", "lowered", "explanations")
     return {**{name: known[name] for name in names}, "corpora": shares}
 
 

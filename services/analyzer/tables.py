@@ -8,7 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from services.analyzer import tables_chains, tables_edges, tables_features
+from services.analyzer import (
+    tables_chains,
+    tables_edges,
+    tables_explanations,
+    tables_features,
+)
 from services.analyzer.tables_edges import bins
 from shared.stage import Input
 
@@ -46,8 +51,11 @@ def write(results: Mapping[str, Any], inputs: Mapping[str, Input], directory: Pa
         ("universal", universal(results)),
         ("labels", labels(results)),
         ("examples", examples(results)),
+        ("explanation_scores", tables_explanations.scores(results)),
+        ("explained_edges", tables_explanations.edges(results)),
     ):
         _write(directory / f"{name}.csv", rows)
+    tables_explanations.write(results, inputs, directory)
     for name, plain in file_names(results["models"]).items():
         _write(directory / f"features_{plain}.csv", tables_features.features(name, results, inputs))
 

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from services.analyzer.tables_explanations import names
 from shared.stage import Input
 
 Row = dict[str, Any]
@@ -19,7 +20,8 @@ def features(name: str, results: Mapping[str, Any], inputs: Mapping[str, Input])
 
     `side` says whether the model is the edge's parent or child, `other` names the other model;
     status, best, match and so on are those of the match stage, `fate` those of track, own .. of
-    latent scaling. Lists are written with spaces between.
+    latent scaling, `explanation` the language model's where there is one, else that of the rules.
+    Lists are written with spaces between.
     """
     rows = []
     known: dict[str, dict[int, Row]] = {}
@@ -49,10 +51,12 @@ def _plain(value: Any) -> Any:
 def _known(
     tracking: str, name: str, settings: Mapping[str, Any], inputs: Mapping[str, Input]
 ) -> dict[int, Row]:
-    """What contexts and track say of each feature of a model."""
+    """What contexts, track and explanations say of each feature of a model."""
     found = _described(inputs.get(f"contexts/{tracking}/{name}"), settings["corpora"] or ())
     for feature, fate in _fates(inputs.get(f"track/{tracking}"), settings["models"], name).items():
         found.setdefault(feature, {})["fate"] = fate
+    for feature, named in names(tracking, name, settings["corpora"] or (), inputs).items():
+        found.setdefault(feature, {}).update(named)
     return found
 
 

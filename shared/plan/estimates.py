@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.parameters import ExplainParameters
 from shared.plan.graph import Estimate
 from shared.resolved import ResolvedSpec
 from shared.spec import architecture_of
@@ -36,6 +37,14 @@ def total(*parts: int | None) -> int | None:
     """The sum, None when a part is unknown."""
     known = [part for part in parts if part is not None]
     return sum(known) if len(known) == len(parts) else None
+
+
+# What a language model reads and writes of one explained feature, roughly: every token of a window
+# is told with its number and level, and a request has its instructions before that.
+STATUSES = 4  # of which features are chosen
+BATCH = 5  # windows that are judged in one request
+TOKENS_PER_TOKEN = 8  # a token of the stream in quotes, with number and level, and its answer
+INSTRUCTIONS = 400  # tokens of a request without its windows
 
 
 @dataclass(frozen=True)
@@ -202,6 +211,25 @@ def latent_scaling(recipe: Recipe, size: Size | None, tokens: int) -> Estimate:
         return Estimate(tokens=tokens)
     each = 2.0 * size.to_hook(recipe.hook, recipe.layer) + 2.0 * size.width(recipe.hook) ** 2
     return Estimate(tokens=tokens, flops=2 * each * tokens)
+
+
+def questions(parameters: ExplainParameters) -> tuple[int, int]:
+    """(requests, tokens) that a language model may cost at most, its budget heeded.
+
+    A feature takes one request for its explanation, one for each held-out window, and one for each
+    batch of windows that are judged, twice (detection and fuzzing).
+    """
+    features = STATUSES * (parameters.features or 0)
+    windows = parameters.active_windows + parameters.random_windows
+    requests = features * (1 + windows + 2 * -(-windows // BATCH))
+    shown = features * (parameters.examples + 3 * windows) * parameters.window
+    tokens = requests * INSTRUCTIONS + shown * TOKENS_PER_TOKEN
+    asked = parameters.language_model
+    limits = (asked.requests, asked.tokens) if asked else (None, None)
+    return (
+        requests if limits[0] is None else min(requests, limits[0]),
+        tokens if limits[1] is None else min(tokens, limits[1]),
+    )
 
 
 def harvest_pays(group: Dictionaries, size: Size | None) -> bool:

@@ -49,6 +49,8 @@ KINDS: dict[str, Kind] = {
     "latent_scaling": Kind("analyzer", 1),
     "contexts": Kind("analyzer", 2),
     "track": Kind("analyzer", 2),
+    "explain": Kind("analyzer", 1),
+    "explain_edge": Kind("analyzer", 1),
     "report": Kind("analyzer", 2),
 }
 STAGE_VERSIONS: dict[str, int] = {kind: known.version for kind, known in KINDS.items()}
@@ -58,8 +60,8 @@ SERVICE_OF: dict[str, str] = {kind: known.service for kind, known in KINDS.items
 class Estimate(BaseModel):
     """What a stage is expected to cost; None where it cannot be known before it runs.
 
-    `tokens` are token positions read, `flops` floating point operations, `bytes` the size of the
-    artifact.
+    `tokens` are token positions read (of a stage that asks a language model: tokens of prompts and
+    answers), `flops` floating point operations, `bytes` the size of the artifact.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

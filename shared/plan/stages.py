@@ -11,6 +11,7 @@ from shared import parameters as p
 from shared.plan import estimates
 from shared.plan.dictionaries import add_dictionaries
 from shared.plan.draft import Draft
+from shared.plan.explain import add_explanations
 from shared.plan.graph import Estimate, Plan, numbered
 from shared.plan.models import add_model, held_out
 from shared.plan.report import add_report
@@ -37,6 +38,7 @@ def make_plan(resolved: ResolvedSpec) -> Plan:
         add_dictionaries(draft, name)
     for name in resolved.spec.tracking:
         add_tracking(draft, name)
+        add_explanations(draft, name)
     for name in resolved.spec.stability:
         add_stability(draft, name)
     add_report(draft)

@@ -49,8 +49,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 class Part(BaseModel):
     """Base of every part of a spec: frozen, and nothing unknown gets in.
 
-    `HINTS` maps a wrong field that people will write to the sentence that helps them, `LATER` a
-    field that a later version understands to what it will do.
+    `HINTS` maps a wrong field that people will write to the sentence that helps them.
     """
 
     model_config = ConfigDict(
@@ -63,7 +62,6 @@ class Part(BaseModel):
         hide_input_in_errors=True,
     )
     HINTS: ClassVar[Mapping[str, str]] = {}
-    LATER: ClassVar[Mapping[str, str]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -74,8 +72,6 @@ class Part(BaseModel):
         for name in values:
             if name in known:
                 continue
-            if name in cls.LATER:
-                raise not_available_yet(cls.LATER[name], name)
             if name in cls.HINTS:
                 raise mistake(cls.HINTS[name], name)
             raise mistake(f"is not a field here; {suggestion(str(name), known)}", str(name))

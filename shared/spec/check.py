@@ -62,6 +62,12 @@ def _unknown_names(spec: Spec) -> Iterator[SpecError]:
         path = f"stability.{name}"
         yield from _members(spec, {f"{path}.model": grid.model})
         yield from _corpora(spec, f"{path}.corpora", grid.corpora or ())
+    if spec.explain is not None and not spec.tracking:
+        yield SpecError("explain", "needs a tracking, whose features it explains; there is none")
+    elif spec.explain is not None:
+        wanted = enumerate(spec.explain.tracking or ())
+        paths = {f"explain.tracking.{number}": name for number, name in wanted}
+        yield from _known("tracking", paths, spec.tracking)
 
 
 def _names_in_model(spec: Spec, path: str, name: str) -> Iterator[SpecError]:

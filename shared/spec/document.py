@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from shared.spec.base import Between, Count, Name, Part, Whole
 from shared.spec.corpora import Corpus, Tokenizer
 from shared.spec.dictionaries import Dictionaries
+from shared.spec.explain import Explain
 from shared.spec.models import Model, Sweep
 from shared.spec.tracking import Stability, Tracking
 
@@ -19,8 +19,6 @@ SOME = 16  # sweeps, groups of dictionaries, trackings and grids of one spec
 
 class Spec(Part):
     """An experiment. The names of corpora, models and so on are the user's."""
-
-    LATER: ClassVar[Mapping[str, str]] = {"explain": "explanations of features"}
 
     version: Literal[1] = Field(description="Version of this format.")
     name: Name = Field(description="Name of the experiment.")
@@ -44,4 +42,10 @@ class Spec(Part):
     tracking: dict[Name, Tracking] = Field({}, max_length=SOME, description="Trackings, by name.")
     stability: dict[Name, Stability] = Field(
         {}, max_length=SOME, description="Grids of dictionaries, by name."
+    )
+    # Left out of a dump when there is none, so that experiments without it keep their ids.
+    explain: Explain | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Explanations of features, with scores.",
     )

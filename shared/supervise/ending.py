@@ -52,8 +52,10 @@ class Ledger:
             patiently(watch.save_now, give_up)
             ending, reason = "left", None
         elif how["code"] == FAILED_FOR_GOOD:
+            patiently(watch.save_now, give_up)  # a retry goes on from it
             ending, reason = "failed", running.reason or "the stage failed without a reason"
         elif how["code"] == HINDERED:
+            patiently(watch.save_now, give_up)
             ending, reason = "hindered", running.reason
         else:
             patiently(watch.save_now, give_up)

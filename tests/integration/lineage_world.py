@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from services.analyzer import contexts, match, report, track
 from services.analyzer.codes import Codes
+from services.analyzer.explain import edge as explain_edge
+from services.analyzer.explain import stage as explain
 from services.sae.weights import fold_scale
 from shared.artifacts import Artifacts, Manifest
 from shared.experiments import Experiment, Experiments
@@ -31,8 +35,12 @@ REAL: dict[str, Callable[[Stage], None]] = {
     "match": match.run,
     "contexts": contexts.run,
     "track": track.run,
+    "explain": explain.run,
+    "explain_edge": explain_edge.run,
     "report": report.run,
 }
+EXPLAINED = (("explain", {"features": 4, "language_model": True}),)  # changes of the spec
+HOSTILE = "<script>alert('x')</script> \u202e\x07"  # what the language model says of some feature
 Made = tuple[Path | None, dict[str, Any]]
 
 
@@ -157,8 +165,33 @@ class World:
             path = self.artifacts.lay_out(manifest, self._work / "cache")
             inputs[name] = Input(key, path, manifest.results)
         made.inputs = inputs
+        asked = stage.kind == "explain" and stage.parameters["method"] == "language_model"
+        if asked:
+            made.parameters = {**stage.parameters, "method": "rule", "language_model": None}
         REAL[stage.kind](made)
+        if asked:
+            say(made.output / "explanations.parquet")
+            more = {"label": stage.parameters["language_model"]["label"], "requests": 99}
+            made.results.update(method="language_model", tokens=9000, **more)
         return made.output, made.results
+
+
+def say(path: Path) -> None:
+    """Turn what rules wrote into what a language model, and one that was led astray, would."""
+    rows = pq.read_table(path)
+    words = [f"Word {feature} in code" for feature in rows["feature"].to_pylist()]
+    words = [HOSTILE, *words[1:-1], None]
+    reasons = [*rows["failure"].to_pylist()[:-1], "the answer was empty"]
+    scores = [*rows["score"].to_pylist()[:-1], None]
+    for name, values, kind in (
+        ("explanation", words, pa.string()),
+        ("failure", reasons, pa.string()),
+        ("score", scores, pa.float64()),
+        ("rule", [None] * len(rows), pa.string()),
+    ):
+        place = rows.column_names.index(name)
+        rows = rows.set_column(place, name, pa.array(values, kind))
+    pq.write_table(rows, path)
 
 
 def _measured(loss: float) -> dict[str, Any]:

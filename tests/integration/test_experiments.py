@@ -131,7 +131,7 @@ def test_what_a_crash_left_undone_is_done_by_the_same_request(
     client: TestClient, world: World
 ) -> None:
     backend = client.app.state.backend  # type: ignore[attr-defined]
-    resolved = resolve_text(BODY, backend.uploads)
+    resolved = resolve_text(BODY, backend.uploads, backend.settings)
     number = experiment_id("small", resolved.model_dump(mode="json"))
     record = Record(body=digest_of(BODY), experiment=number, resolved=resolved)
     IdempotencyRecords(backend.store).claim("", "k1", BODY, record)

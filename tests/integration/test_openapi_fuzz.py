@@ -84,7 +84,7 @@ def keep_uploads(backend: Backend, directory: Path) -> None:
 
 
 def running_experiment(backend: Backend) -> str:
-    resolved = resolve_text(yaml.safe_dump(rest.SPEC).encode(), backend.uploads)
+    resolved = resolve_text(yaml.safe_dump(rest.SPEC).encode(), backend.uploads, backend.settings)
     values = resolved.model_dump(mode="json")
     return backend.experiments.submit("small", values, make_plan(resolved)).id
 
@@ -149,7 +149,7 @@ def schemathesis(url: str, configuration: Path) -> subprocess.CompletedProcess[s
 def test_every_answer_is_the_one_that_the_document_promises(
     redis_url: str, redis: Redis, tmp_path: Path
 ) -> None:
-    done = lineage_world.World(tmp_path / "data")
+    done = lineage_world.World(tmp_path / "data", changes=lineage_world.EXPLAINED)
     settings = Settings(data=done.data, redis_url=redis_url, lease=LEASE)
     world = rest.World(open_backend(settings))
     keep_uploads(world.backend, tmp_path)
@@ -162,6 +162,7 @@ def test_every_answer_is_the_one_that_the_document_promises(
 
     with fake_hub.serve({}) as hub, served(settings, hub.url, log) as url, working(world, running):
         edge = f"/v1/experiments/{done.experiment.id}/edges/base/left"
+        explained = f"/v1/experiments/{done.experiment.id}/explanations/base"
         names = {
             "numbers": [done.experiment.id, done.experiment.id, number],
             "own": [submitted(url, f"fuzzed-{place}") for place in (1, 2, 3)],
@@ -176,6 +177,7 @@ def test_every_answer_is_the_one_that_the_document_promises(
             "pages_of_experiments": [cursor(url, "/v1/experiments")],
             "pages_of_uploads": [cursor(url, "/v1/corpora")],
             "pages_of_matches": [cursor(url, edge)],
+            "pages_of_explanations": [cursor(url, explained)],
         }
         found = schemathesis(url, configure(tmp_path, names))
 

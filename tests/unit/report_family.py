@@ -35,6 +35,7 @@ EVERYTHING: dict[str, Any] = {
     "crosscoder": True,
     "stability": True,
     "ancestors": True,
+    "explain": ("rule", "language_model"),
 }
 ALONE: dict[str, Any] = {"base": PAPER["base"]}
 HOSTILE = "<script>alert('x')</script>"
@@ -58,6 +59,7 @@ class Family:
     crosscoder: bool = False
     stability: bool = False
     ancestors: bool = False
+    explain: Sequence[str] = ()
     corpora: tuple[str, ...] = ("babypython", "lua", "stories")
 
     def names(self) -> list[str]:
@@ -128,4 +130,5 @@ class Family:
             "dictionaries": groups,
             "stability": {"grid": grid} if self.stability else {},
             "tracking": dict.fromkeys(self.trackings, tracking),
+            **({"explain": {"features": 10}} if self.explain else {}),
         }

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.unit.report_explanations import add_explanations
 from tests.unit.report_family import FEATURES, Family
 from tests.unit.report_track import add_contexts, add_track
 
@@ -186,3 +187,4 @@ def add_tracking(directory: Path, tracking: str, family: Family, inputs: dict[st
             place / f"contexts-{name}", concepts[name], family
         )
     inputs[f"track/{tracking}"] = add_track(place / "track", concepts, family)
+    add_explanations(place, tracking, family, concepts, inputs)

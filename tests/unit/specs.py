@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.hub import HubDown, HubMissing, RepositoryKind
 from shared.resolve import resolve
-from shared.resolved import ResolvedSpec, UploadInfo
+from shared.resolved import PinnedLanguageModel, ResolvedSpec, UploadInfo
 from shared.spec import Spec, parse_spec
 from shared.spec.text import read_text
 
@@ -55,6 +55,7 @@ UPLOADS = {
     "english-file": UploadInfo("english-file", "e" * 64, "jsonl", 10_000_000, 5000),
     "code-file": UploadInfo("code-file", "c" * 64, "text", 10_000_000),
 }
+LANGUAGE_MODEL = PinnedLanguageModel(endpoint="e" * 64, label="a small model", prompts="f" * 64)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -106,5 +107,5 @@ class FakeHub:
 
 
 def resolved(*changes: tuple[str, Any]) -> ResolvedSpec:
-    """The small spec, edited, with its uploads and a hub that knows everything."""
-    return resolve(spec(*changes), UPLOADS.get, FakeHub())
+    """The small spec, edited, with its uploads, and a hub and a language model that know all."""
+    return resolve(spec(*changes), UPLOADS.get, FakeHub(), language_model=LANGUAGE_MODEL)

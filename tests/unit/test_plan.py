@@ -21,6 +21,7 @@ from shared.spec import load_spec, parse_spec
 from tests.unit.specs import (
     COMMIT,
     EXAMPLES,
+    LANGUAGE_MODEL,
     NAMES,
     UPLOADS,
     FakeHub,
@@ -58,9 +59,13 @@ INPUTS = {
     "latent_scaling": r"(parent|child)(_dictionary|_codes)?|match|tokens/\d+",
     "contexts": r"codes|tokenizer|model|dictionary|tokens/\d+",
     "track": r"codes/\d+|contexts/\d+|match/\d+|ancestor/\d+|tokens/\d+|tokenizer",
+    "explain": r"codes|track|tokenizer|(tokens|match)/\d+",
+    "explain_edge": "explain|parent|child|match",
     "report": r"(model|evaluate|untrained|sweep|corpus|tokens|track)/[^/]+|"
     r"(dictionary|quality)/[^/]+/[^/]+/\d+|"
     r"(match|ancestor|crossed|scaling|crosscoder)/[^/]+/[^/]+/[^/]+|"
+    r"explain/[^/]+/(rule|language_model)/[^/]+|"
+    r"explained_edge/[^/]+/(rule|language_model)/[^/]+/[^/]+|"
     r"(ceiling|contexts|warm|unrelated)/[^/]+/[^/]+|stability/[^/]+/\d+/(quality/\d+|ceiling)",
 }
 
@@ -68,7 +73,7 @@ INPUTS = {
 def example(name: str) -> Plan:
     """The plan of an example, without network."""
     spec = load_spec((EXAMPLES / name).read_bytes())
-    return make_plan(resolve(spec, any_upload, ProvisionalHub()))
+    return make_plan(resolve(spec, any_upload, ProvisionalHub(), language_model=LANGUAGE_MODEL))
 
 
 def any_upload(name: str) -> UploadInfo:
@@ -117,6 +122,8 @@ def test_the_demo_plans_to_the_dag_one_would_draw() -> None:
         "latent_scaling": 4,
         "contexts": 4,
         "track": 1,
+        "explain": 4,  # by rules alone
+        "explain_edge": 4,
         "report": 1,
     }
     assert not plan.provisional
@@ -146,6 +153,8 @@ def test_the_paper_plans_to_the_dag_one_would_draw() -> None:
         "latent_scaling": 4,
         "contexts": 4,
         "track": 1,
+        "explain": 4,
+        "explain_edge": 4,
         "report": 1,
     }
     assert role(plan, "model/luastories").inputs["at_zero"] == role(plan, "model/lua").key
@@ -527,6 +536,75 @@ def test_uploads_name_the_digests_that_a_stage_reads() -> None:
     assert role(plan, "corpus/english").uploads == ("e" * 64,)
     assert role(plan, "corpus/tales").uploads == ()
     assert all(stage.uploads == () for stage in plan.stages if stage.kind != "corpus")
+
+
+# -------------------------------------------------------------------------- explanations
+
+ASKED = {"language_model": True, "features": 20, "requests": 500}
+
+
+def test_rules_explain_every_feature_of_every_model_and_hold_them_against_children() -> None:
+    plan = small(("explain", {}))
+    new = {name for name in report(plan).inputs if name not in report(small()).inputs}
+    assert new == {
+        *(f"explain/main/rule/{model}" for model in ("base", "left", "right", "merged")),
+        *(f"explained_edge/main/rule/base/{child}" for child in ("left", "right")),
+        *(f"explained_edge/main/rule/{parent}/merged" for parent in ("left", "right")),
+    }
+    base = role(plan, "explain/main/rule/base")
+    assert base.parameters["features"] is None
+    assert base.parameters["language_model"] is None
+    assert (base.parameters["model"], base.parameters["min_firings"]) == (0, 10)
+    assert base.inputs["codes"] == role(plan, "contexts/main/base").inputs["codes"]
+    assert base.inputs["track"] == role(plan, "track/main").key
+    children = [role(plan, f"match/main/base/{child}").key for child in ("left", "right")]
+    assert [base.inputs["match/0"], base.inputs["match/1"]] == children
+    assert "match/0" not in role(plan, "explain/main/rule/merged").inputs
+    edge = role(plan, "explained_edge/main/rule/left/merged")
+    match = role(plan, "match/main/left/merged")
+    assert edge.inputs["explain"] == role(plan, "explain/main/rule/left").key
+    assert edge.inputs["match"] == match.key
+    assert all(edge.inputs[end] == match.inputs[end] for end in ("parent", "child"))
+
+
+def test_a_language_model_is_asked_beside_the_rules_about_some_features_of_each_status() -> None:
+    plan = small(("explain", ASKED))
+    by_rule, asked = (role(plan, f"explain/main/{m}/left") for m in ("rule", "language_model"))
+    assert by_rule.key == role(small(("explain", {})), "explain/main/rule/left").key
+    assert by_rule.inputs == asked.inputs
+    assert asked.parameters["features"] == 20
+    assert asked.parameters["seed"] == by_rule.parameters["seed"]
+    assert asked.parameters["language_model"] == {
+        "endpoint": LANGUAGE_MODEL.endpoint,
+        "label": LANGUAGE_MODEL.label,
+        "prompts": LANGUAGE_MODEL.prompts,
+        "requests": 500,
+        "tokens": None,
+    }
+    edge = role(plan, "explained_edge/main/language_model/base/left")
+    assert edge.inputs["explain"] == role(plan, "explain/main/language_model/base").key
+
+
+def test_a_language_models_stage_is_estimated_within_its_budget() -> None:
+    free = role(small(("explain", {"language_model": True})), "explain/main/language_model/base")
+    assert "at most 5,800 requests" in free.title  # 4 statuses, 50 features, 29 requests each
+    assert (free.tokens or 0) > 5800 * 400
+    tight = role(small(("explain", {**ASKED, "tokens": 9000})), "explain/main/language_model/base")
+    assert "at most 500 requests" in tight.title
+    assert tight.tokens == 9000
+
+
+def test_explanations_can_be_asked_for_in_some_trackings_only() -> None:
+    second = ("tracking.second", {"dictionary": "mlp", "corpora": ["code"], "tokens": 500})
+    plan = small(second, ("explain", {"tracking": ["second"]}))
+    trackings = {n.split("/")[1] for n in report(plan).inputs if n.startswith("explain")}
+    assert trackings == {"second"}
+
+
+def test_explanations_change_no_key_but_the_reports() -> None:
+    before, after = small(), small(("explain", ASKED))
+    assert {stage.key for stage in before.stages[:-1]} < {stage.key for stage in after.stages}
+    assert report(before).key != report(after).key
 
 
 # ---------------------------------------------------------------------------------- keys

@@ -23,6 +23,7 @@ PICTURES = {
     "figure3_universal.png",
     "figure4_disappears.png",
     "figure5_sweep.png",
+    "figure6_explanations.png",
     "correlations.png",
     "crosscoder.png",
     "curve.png",

@@ -17,7 +17,7 @@ from shared.hub import Hub, HubDown, HubMissing, HubUnreachable, ProvisionalHub
 from shared.modelfiles import read_config, vocabulary_size
 from shared.resolve import resolve
 from shared.resolved import UNRESOLVED, ResolvedSpec, UploadInfo
-from tests.unit.specs import COMMIT, UPLOADS, FakeHub, resolved, spec
+from tests.unit.specs import COMMIT, LANGUAGE_MODEL, UPLOADS, FakeHub, resolved, spec
 
 HUB_CORPUS = ("corpora.code", {"hub": "nilq/small-lua-stack"})
 CONFIG = {
@@ -109,6 +109,28 @@ def test_a_resolved_spec_survives_a_round_trip_through_json() -> None:
     found = resolved(HUB_CORPUS)
     assert ResolvedSpec.model_validate(found.model_dump(mode="json")) == found
     assert ResolvedSpec.model_validate_json(found.model_dump_json()) == found
+
+
+ASKED = ("explain", {"language_model": True})
+
+
+def test_a_language_model_that_the_server_does_not_have_is_refused() -> None:
+    (problem,) = refused(ASKED)
+    assert problem.startswith("explain.language_model: this server has none")
+
+
+def test_the_language_model_is_pinned_where_the_spec_asks_for_it_and_nowhere_else() -> None:
+    asked = resolved(ASKED)
+    assert asked.language_model == LANGUAGE_MODEL
+    assert ResolvedSpec.model_validate_json(asked.model_dump_json()) == asked
+    assert resolved(("explain", {})).language_model is None
+
+
+def test_experiments_without_explanations_keep_the_ids_that_they_had() -> None:
+    dumped = resolved().model_dump(mode="json")
+    assert set(dumped) == {"spec", "uploads", "builtins", "imported", "vocab_size", "provisional"}
+    assert "explain" not in dumped["spec"]
+    assert ResolvedSpec.model_validate(dumped).language_model is None
 
 
 def test_an_unknown_upload_is_named() -> None:

@@ -107,10 +107,16 @@ BAD = [
     ("version", 2, "must be 1, not 2"),
     ("swoops", {}, "is not a field here; did you mean sweeps?"),
     ("block", 1 << 40, "must be between 2 and 1,048,576, not 1099511627776"),
+    ("explain", {"features": 0}, "explain.features: must be between 1 and 10,000, not 0"),
+    ("explain", {"requests": 9}, "requests: belongs to language_model: true; rules cost nothing"),
+    ("explain", {"tokens": 9}, "tokens: belongs to language_model: true; rules cost nothing"),
+    ("explain", {"tracking": ["mian"]}, "tracking.0: there is no tracking mian; did you mean main"),
+    ("explain", {"tracking": []}, "explain.tracking: must not be empty"),
+    ("explain", True, "explain: must have fields, not be True"),
 ]
+SETTINGS = {"endpoint": "URL", "url": "URL", "model": "MODEL", "key": "KEY", "api_key": "KEY"}
 LATER = [
     (f"{MERGE}.method", "ties"),
-    ("explain", {"features": 50}),
 ]
 
 
@@ -226,6 +232,30 @@ def test_several_problems_are_reported_together_one_a_line() -> None:
         spec((f"{MERGE}.t", 2), ("block", 0))
     assert str(caught.value).splitlines() == [str(error) for error in caught.value.errors]
     assert {error.path for error in caught.value.errors} == {f"{MERGE}.t", "block"}
+
+
+@pytest.mark.parametrize(("field", "setting"), SETTINGS.items())
+def test_whom_to_ask_is_a_setting_of_the_server_and_never_part_of_a_spec(
+    field: str, setting: str
+) -> None:
+    (problem,) = problems(edited(("explain", {field: "http://user:secret@host/v1"})))
+    assert problem.startswith(f"explain.{field}: is a setting of the server")
+    assert f"(LINEAMENT_EXPLAIN_{setting})" in problem
+    assert "secret" not in problem
+
+
+def test_features_are_explained_only_where_they_are_tracked() -> None:
+    assert problems(edited(("explain", {}), ("tracking", {}))) == [
+        "explain: needs a tracking, whose features it explains; there is none"
+    ]
+
+
+def test_explanations_have_defaults_and_a_spec_without_them_does_not_mention_them() -> None:
+    asked = spec(("explain", {})).explain
+    assert asked is not None
+    assert (asked.features, asked.language_model, asked.tracking) == (50, False, None)
+    assert "explain" not in spec().model_dump(mode="json")
+    assert "explain" not in spec().model_dump()
 
 
 def test_seeds_as_a_control_need_two_seeds() -> None:

@@ -44,3 +44,17 @@ def listed(names: Iterable[str], most: int = 3) -> str:
     if len(words) > most:
         shown.append(f"{len(words) - most} more")
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+
+
+def plain(text: str, most: int = 300) -> str:
+    """Text of unknown origin in one line: what cannot be seen is written as an escape.
+
+    Control characters, line breaks and marks that turn the direction of writing could hide or
+    reorder what stands around them. Longer texts are cut.
+    """
+    shown = short(text, most)
+    return "".join(one if one.isprintable() else _escape(one) for one in shown)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
