@@ -43,6 +43,7 @@ def elsewhere(who: str, namespace: str, **labels: str) -> Peer:
 
 OUTSIDE = (
     Peer("users", (), (("kubernetes.io/metadata.name", "gateway"), ("lineament-users", "true"))),
+    Peer("language-model", (), (("lineament-explains", "true"),)),
     elsewhere("stranger", "default", name="prometheus"),
     elsewhere("dns", "kube-system"),
     elsewhere("keda", "keda", name="keda-operator"),

@@ -26,6 +26,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "gpu": ("overlays/gpu", ()),
     "scaled": ("overlays/gpu", ("keda", "kueue", "kubeflow")),
     "own": ("overlays/own", ()),
+    "explained": ("overlays/cpu", ("explain",)),
 }
 
 

@@ -303,7 +303,7 @@ def test_no_secret_of_an_installation_is_in_the_repository() -> None:
 
 
 def test_secrets_that_pods_name_are_made_or_documented(objects: list[Object]) -> None:
-    parts = [K8S / "base", K8S / "components" / "monitoring"]
+    parts = [K8S / "base", *(K8S / "components" / name for name in ("monitoring", "explain"))]
     text = "".join((part / "kustomization.yaml").read_text() for part in parts)
     documented = set(re.findall(r"^#   ([\w-]+) +\w+", text, re.MULTILINE))
     made = of_kind(objects, "Secret").keys()

@@ -46,6 +46,10 @@ EXPECTED = {
     | {Flow("keda", "prometheus", 9090), Flow("prometheus", "lineament-trainer", 9100)}
     | {Flow("lineament-trainer", "hub", 443)}
     | stores("redis", "minio", 9000, ("lineament-trainer",)),
+    "explained": USERS
+    | TRIAL
+    | MONITORING
+    | {Flow("analyzer", "hub", 443), Flow("analyzer", "language-model", 8000)},
     "own": USERS | THEIR_MONITORING | stores("their-redis", "their-s3", 443, OURS),
 }
 
