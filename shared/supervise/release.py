@@ -52,6 +52,8 @@ PARAMETERS: dict[str, type[BaseModel]] = {
     "latent_scaling": p.LatentScalingParameters,
     "contexts": p.ContextsParameters,
     "track": p.TrackParameters,
+    "explain": p.ExplainParameters,
+    "explain_edge": p.ExplainEdgeParameters,
     "report": p.ReportParameters,
 }
 

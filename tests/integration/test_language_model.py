@@ -53,7 +53,13 @@ class Worker:
         self.leases = Leases(redis, settings.lease)
         self._pid_file = directory / "pid"
         self._supervisor = Supervisor(
-            settings, self.store, self.leases, spawner, WorkerMetrics(), lambda: self.drain
+            settings,
+            self.store,
+            self.leases,
+            spawner,
+            WorkerMetrics(),
+            lambda: self.drain,
+            {"ask": 1},
         )
         asked = LanguageModel(
             endpoint=endpoint_digest(settings),
