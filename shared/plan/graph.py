@@ -51,7 +51,7 @@ KINDS: dict[str, Kind] = {
     "track": Kind("analyzer", 2),
     "explain": Kind("analyzer", 1),
     "explain_edge": Kind("analyzer", 1),
-    "report": Kind("analyzer", 2),
+    "report": Kind("analyzer", 3),
 }
 STAGE_VERSIONS: dict[str, int] = {kind: known.version for kind, known in KINDS.items()}
 SERVICE_OF: dict[str, str] = {kind: known.service for kind, known in KINDS.items()}

@@ -51,15 +51,16 @@ def span(scores: Sequence[Mapping[str, Any]]) -> list[float]:
     return [min([0.0, *lowest]) - 0.02, 1.02]
 
 
-def top(entries: Sequence[Mapping[str, Any]]) -> float:
-    """The highest point of some distributions."""
-    return max(max(outline(one)[1]) for one in entries)
+def top(scores: Sequence[Mapping[str, Any]]) -> float:
+    """The highest point of all distributions, so that models share one scale; 0 of none."""
+    return max((max(outline(one)[1]) for one in scores if one["scored"]), default=0.0)
 
 
-def means(entries: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], float]]:
-    """Entries with a mean, and the height above the distributions at which it is drawn."""
+def means(
+    entries: Sequence[Mapping[str, Any]], peak: float
+) -> list[tuple[Mapping[str, Any], float]]:
+    """Entries with a mean, and the height above `peak`, the distributions', where it is drawn."""
     known = [one for one in entries if one["score"] is not None]
-    peak = top(entries)
     return [(one, peak * (1 + HEADROOM * (place + 1))) for place, one in enumerate(known)]
 
 
@@ -71,8 +72,8 @@ def reach(values: Mapping[str, Any]) -> tuple[float, float]:
     return max(0.0, values["score"] - low), max(0.0, high - values["score"])
 
 
-def figure(entries: Sequence[Mapping[str, Any]], limits: Sequence[float]) -> go.Figure:
-    """The distributions of one model, a line for each method, with their means above."""
+def figure(entries: Sequence[Mapping[str, Any]], limits: Sequence[float], peak: float) -> go.Figure:
+    """The distributions of one model, a line for each method, with their means above `peak`."""
     traces = []
     for one in entries:
         x, y = outline(one)
@@ -80,7 +81,7 @@ def figure(entries: Sequence[Mapping[str, Any]], limits: Sequence[float]) -> go.
         how = {"fill": "tozeroy", "fillcolor": FILLS[one["method"]], "line": line}
         words = f"{markup(named(one))}<br>score %{{x:.2f}}: %{{y:.1f}} % of features<extra></extra>"
         traces.append(go.Scatter(x=x, y=y, mode="lines", hovertemplate=words, **how))
-    for one, height in means(entries):
+    for one, height in means(entries, peak):
         left, right = reach(one)
         error = {"type": "data", "symmetric": False, "array": [right], "arrayminus": [left]}
         color = COLORS[one["method"]]
@@ -94,7 +95,7 @@ def figure(entries: Sequence[Mapping[str, Any]], limits: Sequence[float]) -> go.
                 hovertemplate=f"{markup(named(one))}<br>mean %{{x:.3f}}<extra></extra>",
             )
         )
-    highest = top(entries) * (1 + HEADROOM * (len(entries) + 1))
+    highest = peak * (1 + HEADROOM * (len(COLORS) + 1))
     return go.Figure(
         data=traces,
         layout=base_layout(
@@ -114,11 +115,11 @@ def figure(entries: Sequence[Mapping[str, Any]], limits: Sequence[float]) -> go.
 
 def panels(scores: Sequence[Mapping[str, Any]], tracking: int) -> list[Panel]:
     """A small figure for every model of one tracking; none where nothing has a score."""
-    limits = span(scores)
+    limits, peak = span(scores), top(scores)
     return [
         Panel(
             id=f"figure-explanations-{tracking}-{place}",
-            figure=figure(entries, limits),
+            figure=figure(entries, limits, peak),
             height=HEIGHT,
             min_width=190,
             title=model,
