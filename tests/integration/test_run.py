@@ -229,7 +229,8 @@ def test_a_stage_that_fails_for_good_is_exit_code_one_with_its_reason(tmp_path: 
     [
         (("t: 0.5", "t: 1.5"), "models.both.merge.t"),
         (("corpora: [lua]", "corpora: [lau]"), "models.lua.finetune.corpora"),
-        (("version: 1", "version: 1\nexplain: {endpoint: x, model: y}"), "not available yet"),
+        (("version: 1", "version: 1\nexplain: {endpoint: x}"), "LINEAMENT_EXPLAIN_URL"),
+        (("version: 1", "version: 1\nexplain: {language_model: true}"), "explain.language_model"),
         (("name: tiny", "name: tiny\nname: twice"), "name"),
     ],
 )
