@@ -230,7 +230,6 @@ def test_a_stage_that_fails_for_good_is_exit_code_one_with_its_reason(tmp_path: 
         (("t: 0.5", "t: 1.5"), "models.both.merge.t"),
         (("corpora: [lua]", "corpora: [lau]"), "models.lua.finetune.corpora"),
         (("version: 1", "version: 1\nexplain: {endpoint: x}"), "LINEAMENT_EXPLAIN_URL"),
-        (("version: 1", "version: 1\nexplain: {language_model: true}"), "explain.language_model"),
         (("name: tiny", "name: tiny\nname: twice"), "name"),
     ],
 )
@@ -245,6 +244,20 @@ def test_bad_input_is_exit_code_two_and_a_sentence(
     assert names in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_a_language_model_that_nobody_configured_is_refused_before_anything_is_queued(
+    tmp_path: Path,
+) -> None:
+    wanted = "version: 1\nexplain: {language_model: true}"
+    (tmp_path / "spec.yaml").write_text(TINY.read_text().replace("version: 1", wanted, 1))
+
+    refused = lineament("run", tmp_path / "spec.yaml", "--data", tmp_path / "data")
+
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("explain.language_model: ")
+    assert not list((tmp_path / "data").rglob("experiment.json"))
+    assert processes_of(tmp_path / "data") == []
 
 
 def test_a_missing_spec_is_exit_code_two(tmp_path: Path) -> None:
