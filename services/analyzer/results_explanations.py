@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from services.analyzer.explain.scores import interval_of
 from services.analyzer.material import Material
 from services.analyzer.material_explanations import METHODS, STATUSES, Explained
 
@@ -43,9 +44,37 @@ def explanation_scores(material: Material) -> list[Values]:
     """How good the explanations of each model and method are, over all features that have one.
 
     `histogram` counts the scores of all explained features in BINS bins over [-1, 1], `quartiles`
-    are the scores below which a quarter, a half and three quarters of them lie.
+    are the scores below which a quarter, a half and three quarters of them lie. `beside_rules`
+    compares a language model with the rules on the features that both have a score for: features,
+    rule and language_model (means), difference (language model - rule) and its interval of 95 %.
     """
-    return [_scores(one) for one in material.explained]
+    rules = {(one.tracking, one.model): one for one in material.explained if one.method == "rule"}
+    seed = int(material.spec.get("seed", 0))
+    found = []
+    for one in material.explained:
+        other = rules.get((one.tracking, one.model)) if one.method != "rule" else None
+        found.append({**_scores(one), "beside_rules": _beside(one, other, seed)})
+    return found
+
+
+def _beside(one: Explained, rules: Explained | None, seed: int) -> Values | None:
+    """Scores on the same features; None where there are none."""
+    known = {row["feature"]: row["score"] for row in (rules.rows if rules else ())}
+    pairs = [
+        (row["score"], known[row["feature"]])
+        for row in one.rows
+        if row["score"] is not None and known.get(row["feature"]) is not None
+    ]
+    if not pairs:
+        return None
+    own_F, rule_F = np.array(pairs, np.float64).T
+    return {
+        "features": len(pairs),
+        "rule": float(rule_F.mean()),
+        "language_model": float(own_F.mean()),
+        "difference": float((own_F - rule_F).mean()),
+        "interval": interval_of(own_F - rule_F, seed),
+    }
 
 
 def _scores(one: Explained) -> Values:

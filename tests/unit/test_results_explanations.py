@@ -101,6 +101,33 @@ def test_distributions_count_every_score_that_a_stage_wrote(
             assert one[name] == reported[name]
 
 
+def test_a_language_model_is_held_beside_the_rules_on_the_same_features(
+    made: tuple[dict[str, Any], Inputs],
+) -> None:
+    results, inputs = made
+    compared = 0
+    for one in results["explanation_scores"]:
+        if one["method"] == "rule":
+            assert one["beside_rules"] is None
+            continue
+        rules = {row["feature"]: row["score"] for row in stored(inputs, "rule", one["model"])}
+        pairs = [
+            (row["score"], rules[row["feature"]])
+            for row in stored(inputs, "language_model", one["model"])
+            if row["score"] is not None and rules.get(row["feature"]) is not None
+        ]
+        found = one["beside_rules"]
+        own, other = np.mean(pairs, axis=0)
+        assert found["features"] == len(pairs) > 1
+        assert found["language_model"] == pytest.approx(own)
+        assert found["rule"] == pytest.approx(other)
+        assert found["difference"] == pytest.approx(own - other)
+        low, high = found["interval"]
+        assert low <= found["difference"] <= high
+        compared += 1
+    assert compared
+
+
 def side(cross: float, low: float, high: float) -> dict[str, Any]:
     """One side of an edge: a mean cross-score, and how much is lost."""
     found = {"features": 9, "score": 0.6, "cross": cross, "interval": [cross - 0.1, cross + 0.1]}
