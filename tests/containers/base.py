@@ -15,7 +15,6 @@ from pathlib import Path
 from tests.containers.engine import Engine, NotHere
 
 SUITE = "bookworm"
-MIRROR = "http://deb.debian.org/debian"
 # What the images of Lineament and their stand-ins (substitutes/Dockerfile) need of Debian.
 PACKAGES = "ca-certificates,python3,python3-pip,python3-venv,redis-server,prometheus"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -30,7 +29,7 @@ def bootstrap(engine: Engine, name: str) -> None:
         root = Path(directory)
         command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}"]
         done = subprocess.run(
-            [*command, SUITE, str(root), MIRROR], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [*command, SUITE, str(root)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         if done.returncode:
             last = done.stdout.decode().strip().splitlines()[-1:]
