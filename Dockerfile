@@ -65,7 +65,7 @@ USER 10001:10001
 EXPOSE 9100
 HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:9100/metrics', timeout=5)"]
-ENTRYPOINT ["python", "-m", "shared.reconciler"]
+ENTRYPOINT ["python", "-m", "shared.experiments.reconciler"]
 
 # ---------------------------------------------------------------- workers, over one torch
 FROM packages AS worker-packages
@@ -86,7 +86,7 @@ EXPOSE 9100
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --retries=6 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:9100/metrics', timeout=5)"]
 # Each image adds the queue that it serves.
-ENTRYPOINT ["python", "-m", "celery", "--quiet", "-A", "shared.queue", "worker", "--pool=prefork", "--concurrency=1", "--loglevel=WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat", "--hostname=lineament@%h"]
+ENTRYPOINT ["python", "-m", "shared.worker.app"]
 
 FROM worker AS trainer
 ARG VERSION=0.1.0

@@ -9,9 +9,9 @@ from fastapi.staticfiles import StaticFiles
 
 from api.backend import open_backend
 from api.experiments.follow import StageEvent
-from api.http.middleware import add_middleware
 from api.http.openapi import DESCRIPTION, TAGS, document, operation_id
 from api.http.problems import PROBLEMS, add_problem_handlers
+from api.middleware import add_middleware
 from api.pages import views
 from api.routes import (
     artifacts,
@@ -29,10 +29,10 @@ from api.routes import (
     sweeps,
 )
 from api.security.auth import needs_by_method
-from shared.metrics import ProcessMetrics
-from shared.resolved import ResolvedSpec
+from shared.resolve.resolved import ResolvedSpec
 from shared.settings import Settings
 from shared.spec import Spec
+from shared.telemetry.metrics import ProcessMetrics
 
 STATIC = Path(__file__).parent / "pages" / "static"
 ANYWHERE = PROBLEMS(400, 401, 403, 404, 409, 422, 429, 500, 503)  # what every route may answer

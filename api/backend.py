@@ -8,17 +8,17 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from redis import Redis
 
-from api.lineage.matches import Edges
-from api.lineage.stage_files import StageFiles
-from shared.artifacts import Artifacts
-from shared.attempts import AttemptBook
-from shared.experiments import Experiments
-from shared.lease import Leases
-from shared.metrics import MeasuredStore, ProcessMetrics
-from shared.queue import connect
+from api.stored.files import StageFiles
+from api.stored.matches import Edges
+from shared.experiments.experiments import Experiments
+from shared.queue.broker import connect
+from shared.queue.leases import Leases
+from shared.records.artifacts import Artifacts
+from shared.records.attempts import AttemptBook
+from shared.records.uploads import UploadStore
 from shared.settings import Settings
 from shared.store import Store
-from shared.upload_store import UploadStore
+from shared.telemetry.metrics import MeasuredStore, ProcessMetrics
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
+from shared.queue.broker import SERVICES
 from shared.settings import Settings
-from shared.spawner import die_with_parent
+from shared.worker.spawner import die_with_parent
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 60  # an installation that does not answer by then has failed
@@ -66,24 +67,18 @@ def local_url(host: str, port: int) -> str:
 
 
 def _programs(directory: Path, sockets: Path, listener: socket.socket) -> list[Program]:
-    from shared.queue import SERVICES  # reads the settings; wrong ones are the caller's to report
-
     python = sys.executable
     (directory / "valkey").mkdir(exist_ok=True)
     valkey = (
         f"--port 0 --unixsocket {sockets / 'valkey'} --unixsocketperm 700 --appendonly yes "
         f"--maxmemory-policy noeviction --daemonize no --loglevel warning"
     )
-    worker = (
-        "-m celery -A shared.queue worker --pool prefork --concurrency 1 --loglevel WARNING "
-        "--without-gossip --without-mingle --without-heartbeat -n lineament@%h -Q"
-    )
     api = "-m api.server --fd"
     return [
         Program("valkey", [valkey_binary(), "--dir", str(directory / "valkey"), *valkey.split()]),
         Program("api", [python, *api.split(), str(listener.fileno())], (listener.fileno(),)),
-        Program("reconciler", [python, "-m", "shared.reconciler"]),
-        Program("worker", [python, *worker.split(), ",".join(SERVICES)]),
+        Program("reconciler", [python, "-m", "shared.experiments.reconciler"]),
+        Program("worker", [python, "-m", "shared.worker.app", f"--queues={','.join(SERVICES)}"]),
     ]
 
 

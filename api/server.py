@@ -15,10 +15,10 @@ import typer
 import uvicorn
 
 from api.security.startup import AddressError, check_address
-from shared.logs import configure_logging
 from shared.settings import Settings, SettingsError
 from shared.store import StoreError, UnfitStoreError
-from shared.traces import configure_tracing, shut_tracing
+from shared.telemetry.logs import configure_logging
+from shared.telemetry.traces import configure_tracing, shut_tracing
 
 BAD_INPUT = 2
 AWAY = 75  # EX_TEMPFAIL: the store does not answer; worth another start

@@ -29,10 +29,10 @@ import psutil
 from redis import Redis
 
 from api.embedded import valkey_binary
-from shared.experiments import Experiments
-from shared.lease import Leases
-from shared.queue import connect, make_app
-from shared.reconciler import Reconciler
+from shared.experiments.experiments import Experiments
+from shared.experiments.reconciler import Reconciler
+from shared.queue.broker import connect, make_app
+from shared.queue.leases import Leases
 from shared.settings import Settings
 
 ROUNDS = 4  # of reads, with a look at the memory after each

@@ -6,8 +6,8 @@
 Every program starts from the same codes (token-major, float32, as an encode artifact holds them),
 runs in a process of its own so that peak memory is its own, and finds all pairs with r >= 0.8.
 
-ours   services.analyzer.correlate.search: float64 throughout, best partner of every feature and all
-       pairs with r >= 0.2, on all processors
+ours   services.analyzer.codes.correlate.search: float64 throughout, best partner of every feature
+       and all pairs with r >= 0.2, on all processors
 scipy  scipy.sparse's product of the whole matrices in their float32, then r of every non-zero
 torch  dense z-scores and products in blocks of 2 048 features, float32 ("medium"); with --dense,
        for sizes that fit (tokens x features x 8 bytes)
@@ -32,7 +32,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from services.analyzer.codes import Codes
+from services.analyzer.codes.codes import Codes
 
 THRESHOLD, MATCHED, SIGMA = 0.8, 0.4, 1.7
 
@@ -80,7 +80,7 @@ def synthetic(tokens: int, features: int, l0: float) -> tuple[Codes, Codes]:
 
 def ours(parent: Codes, child: Codes) -> int:
     """Pairs found by this project."""
-    from services.analyzer.correlate import search
+    from services.analyzer.codes.correlate import search
 
     return int((search(parent, child, 0.2).pairs.r_Z >= THRESHOLD).sum())
 

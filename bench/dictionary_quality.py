@@ -36,11 +36,11 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.support.quality import Judge, ours
-from services.sae.source import Cut, ModelSource, Rounds
+from services.sae.activations import Cut, ModelSource, Rounds
 from services.sae.start import activation_scale
+from shared.data.token_stream import TrainingStream
 from shared.lm.device import device
 from shared.lm.load import load_model
-from shared.stream import TrainingStream
 
 HERE = Path(__file__).resolve().parent
 VARIANTS = ("relu", "relu-penalised", "gated", "jumprelu", "topk", "batchtopk", "matryoshka")

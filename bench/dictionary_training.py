@@ -38,12 +38,12 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.peers.steps import L1, LEARNING_RATE, batches, start
-from services.sae.select import DENSE
-from services.sae.train import State, Trainer
+from services.sae.sparse.select import DENSE
+from services.sae.training.loop import State, Trainer
 from services.sae.variants import REVIVALS, VARIANTS, WITH_K, make_variant
 from services.sae.weights import Weights
 from shared.lm.device import device, keep_memory
-from shared.parameters import DictionaryParameters
+from shared.stages.parameters import DictionaryParameters
 
 PEER = Path(__file__).parent / "peers" / "steps.py"
 PEERS = {
@@ -73,7 +73,7 @@ SHAPES = {
 
 
 def ours(name: str, shape: Shape) -> Turn:
-    """Steps of services/sae/train.py."""
+    """Steps of services/sae/training/loop.py."""
     variant = name.removesuffix("-dense")
     by_k = variant in WITH_K
     parameters = DictionaryParameters(

@@ -31,9 +31,9 @@ from scipy.sparse import csr_matrix
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from services.analyzer.codes import Codes
+from services.analyzer.codes.codes import Codes
 from services.analyzer.explain.rules import Rule, find_rules
-from shared.stream import HeldOut
+from shared.data.token_stream import HeldOut
 
 VOCABULARY, CONTEXT = 32_000, 256
 PLANTED = 1_000  # tokens, the most common ones, that sets are made of

@@ -3,8 +3,8 @@
     python bench/harvest.py [--tokens 32768] [--rounds 5]
 
 The paper's model (one layer, hidden 512, MLP 1024, vocabulary 32 000) with random weights, contexts
-of 256 tokens, float32. Contenders: `ours` (services/sae/source.py, into memory), `hook` (a hook on
-transformers' base model that collects the activation), `whole-model` (the same with the output
+of 256 tokens, float32. Contenders: `ours` (services/sae/activations.py, into memory), `hook` (one
+on transformers' base model that collects the activation), `whole-model` (the same with the output
 layer), and, where it can be imported, `sae-lens` (its ActivationsStore with the mixing buffer, the
 same architecture in TransformerLens). Every round times each of them once. One JSON line for each:
 median tokens a second, its range, and the median over rounds of its ratio to `hook`.
@@ -33,9 +33,9 @@ from transformers import MistralConfig, MistralForCausalLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from services.sae.source import ModelSource
+from services.sae.activations import ModelSource
+from shared.data.token_stream import TrainingStream
 from shared.lm.device import device
-from shared.stream import TrainingStream
 
 VOCABULARY, HIDDEN, MLP, HEADS, KV_HEADS, CONTEXT = 32_000, 512, 1024, 16, 8, 256
 BATCH = 16  # contexts of one of the others' forward passes

@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 from transformers import MistralConfig, MistralForCausalLM
 
-from services.trainer.optimiser import clip_gradients, make_optimiser
+from services.trainer.train.optimiser import clip_gradients, make_optimiser
 from shared.lm.attention import use_cpu_attention
 from shared.lm.device import autocast, device, keep_memory, resolve
 from shared.lm.loss import next_token_loss
-from shared.parameters import TrainParameters
+from shared.stages.parameters import TrainParameters
 
 # vocabulary, hidden, mlp, heads, kv_heads, batch, block
 SHAPES = {
@@ -79,7 +79,7 @@ def new_model(shape: str) -> Any:
 
 
 def ours(shape: str, precision: str) -> Side:
-    """The step of services.trainer.train."""
+    """The step of services.trainer.train.stage."""
     model = new_model(shape)
     use_cpu_attention(model)
     parameters = TrainParameters(

@@ -28,11 +28,11 @@ DOCUMENT = 200  # words of a document
 VOCABULARY = 1000
 BLOCK = 128
 MODULES = {
-    "corpus": "services.trainer.corpus",
+    "corpus": "services.trainer.corpus.stage",
     "tokenizer": "services.trainer.tokenizer",
     "tokens": "services.trainer.tokens",
     "initialise": "services.trainer.initialise",
-    "train": "services.trainer.train",
+    "train": "services.trainer.train.stage",
 }
 ARCHITECTURE = {"hidden": 64, "mlp": 128, "heads": 4, "kv_heads": 2, "layers": 1, "context": BLOCK}
 TRAINING = {
@@ -77,7 +77,7 @@ def peak_bytes() -> int:
 def child(request: dict[str, Any]) -> None:
     """Run one stage (or only import it) and print its results and its peak."""
     sys.path.insert(0, str(ROOT))
-    from tests.support import run_stage
+    from tests.support.stages import run_stage
 
     module = importlib.import_module(MODULES[request["stage"]])
     results: dict[str, Any] = {}

@@ -33,7 +33,7 @@ from tokenizers import Tokenizer, models
 
 from services.merger import merge
 from shared.lm.device import set_threads
-from shared.stage import Input, Stage
+from shared.stages.stage import Input, Stage
 
 T = 0.58
 CONFIGS = {

@@ -4,7 +4,7 @@
     python bench/planted.py --seed 0 --json     # one line for each of (codes, status)
 
 The parent keeps, drops and adds features, splits some in two or three, evenly or not, and merges
-others (bench/support/planted_world.py). Statuses come from services.analyzer.pairing at r >= .8:
+others (bench/support/planted_world.py). Statuses are those of services.analyzer.match at r >= .8:
 
 true     from the true activations of the features on a held-out stream
 trained  from two dictionaries, one of each model, trained with services.sae on the activations, a
@@ -29,15 +29,15 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.support.planted_world import Floats, Sizes, Truth, World, planted
-from services.analyzer.codes import Codes
-from services.analyzer.correlate import search
-from services.analyzer.edge import EdgeMatches
-from services.analyzer.pairing import match_codes
-from services.analyzer.rules import mutual_pairs
+from services.analyzer.codes.codes import Codes
+from services.analyzer.codes.correlate import search
+from services.analyzer.match.edge import EdgeMatches
+from services.analyzer.match.pairing import match_codes
+from services.analyzer.match.shares import mutual_pairs
 from services.sae.start import activation_scale
-from services.sae.train import Trainer, start_state
+from services.sae.training.loop import Trainer, start_state
 from services.sae.weights import fold_scale
-from shared.parameters import DictionaryParameters
+from shared.stages.parameters import DictionaryParameters
 
 THRESHOLD, MIN_FIRINGS = 0.8, 10
 STANDS_FOR = 0.5  # least r between a dictionary's feature and the true one

@@ -17,7 +17,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from shared.keys import ApiKey, Rate, parse_keys
+from shared.api_keys import ApiKey, Rate, parse_keys
 from shared.store import LocalStore, Store, prove_conditional_create
 from shared.store.address import Address
 from shared.store.base import checked
@@ -237,7 +237,7 @@ class Settings(BaseSettings):
         """
         if not self.s3_endpoint:
             return LocalStore(self.data / "store")
-        from shared.store.s3 import S3Store  # a laptop's start does not wait for its client
+        from shared.store.s3.s3 import S3Store  # a laptop's start does not wait for its client
 
         store = S3Store(
             endpoint=self.s3_endpoint,

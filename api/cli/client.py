@@ -13,7 +13,7 @@ import httpx
 
 from api.cli.patience import FIRST_PAUSE, Patience
 from api.cli.sse import Event, read_events
-from shared.artifacts import sha256_of
+from shared.records.artifacts import sha256_of
 
 PATIENCE = 60.0  # seconds for which a server that has answered before may be away
 AWAY = (502, 503, 504)  # what stands before a server that restarts says

@@ -11,8 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from api.cli.terminal import BAD_INPUT, DATA, FAILED, DataDirectory, out, stop
-from shared.garbage import Collector, Garbage, Kind
-from shared.releases import OtherReleaseError
+from shared.experiments.garbage import Collector, Garbage, Kind
+from shared.records.releases import OtherReleaseError
 from shared.settings import Settings
 from shared.store import StoreError
 

@@ -36,9 +36,9 @@ from api.cli.watch import Watch
 from api.embedded import LOOPBACK, EmbeddedError, Installation, installation
 from api.experiments.planning import plan_locally
 from api.security.startup import AddressError, check_address
-from shared.errors import SpecError
-from shared.keys import key_hash, new_key, parse_keys
+from shared.api_keys import key_hash, new_key, parse_keys
 from shared.settings import Settings, SettingsError
+from shared.spec.errors import SpecError
 
 app = typer.Typer(
     help="Follow the features inside language models through fine-tuning and merging.",

@@ -16,9 +16,9 @@ from rich.console import Console
 from api.cli.client import Client, Refused
 from api.cli.patience import Unreachable
 from api.embedded import EmbeddedError, installation
-from shared.errors import SpecError
 from shared.settings import Settings
 from shared.spec import SPEC_LIMIT, load_spec
+from shared.spec.errors import SpecError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 

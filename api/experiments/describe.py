@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from api.backend import Backend
-from shared.attempts import Attempt, Failure
-from shared.experiments import Card, Experiment, Standing
+from shared.experiments.decide import ExperimentState, StageState
+from shared.experiments.experiments import Card, Experiment, Standing
 from shared.plan import PlannedStage
-from shared.reconcile import ExperimentState, StageState
+from shared.records.attempts import Attempt, Failure
 from shared.store import NotFoundError
 
 ENDED = (ExperimentState.COMPLETE, ExperimentState.FAILED, ExperimentState.CANCELLED)

@@ -20,9 +20,9 @@ from redis.exceptions import RedisError
 from api.backend import Backend
 from api.experiments.describe import ENDED, ExperimentView, view_experiment
 from api.experiments.seen import decode_seen, encode_seen
-from shared.experiments import Experiment
+from shared.experiments.decide import StageState
+from shared.experiments.experiments import Experiment
 from shared.plan import PlannedStage
-from shared.reconcile import StageState
 from shared.store import NotFoundError, StoreError
 
 LOOK = 0.5  # seconds between two looks

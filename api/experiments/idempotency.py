@@ -14,8 +14,8 @@ from fastapi import Depends, Header
 from pydantic import BaseModel, ConfigDict
 
 from api.http.problems import SpecProblem
-from shared.releases import read_record
-from shared.resolved import ResolvedSpec
+from shared.records.releases import read_record
+from shared.resolve.resolved import ResolvedSpec
 from shared.store import NotFoundError, Store
 
 KEY_PATTERN = r"^[\x20-\x7e]{1,255}$"

@@ -21,9 +21,9 @@ from api.backend import Backend
 from api.experiments.describe import ExperimentView, view_experiment
 from api.http.parameters import Cursor, PageSize
 from api.http.problems import SpecProblem
-from shared.experiments import Card, Listed
-from shared.reconcile import ExperimentState
-from shared.releases import OtherReleaseError
+from shared.experiments.decide import ExperimentState
+from shared.experiments.experiments import Card, Listed
+from shared.records.releases import OtherReleaseError
 from shared.store import NotFoundError
 
 BATCH = 32  # experiments whose standing is looked up together

@@ -6,17 +6,17 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel
 
-from shared.experiments import Experiments
-from shared.explainer import PROMPTS, endpoint_digest, is_configured
-from shared.hub import Hub, HubUnreachable, ProvisionalHub
+from shared.experiments.decide import Outline
+from shared.experiments.experiments import Experiments
+from shared.experiments.survey import Survey
 from shared.plan import Plan, make_plan
-from shared.reconcile import Outline
-from shared.resolve import ResolvedSpec, resolve
-from shared.resolved import PinnedLanguageModel
+from shared.records.uploads import UploadStore
+from shared.resolve.explainer import PROMPTS, endpoint_digest, is_configured
+from shared.resolve.hub import Hub, HubUnreachable, ProvisionalHub
+from shared.resolve.resolve import ResolvedSpec, resolve
+from shared.resolve.resolved import PinnedLanguageModel
 from shared.settings import Settings
 from shared.spec import load_spec
-from shared.survey import Survey
-from shared.upload_store import UploadStore
 
 
 class PlannedStageView(BaseModel):

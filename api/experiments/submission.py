@@ -7,9 +7,9 @@ from api.experiments.idempotency import IdempotencyRecords, Record, digest_of
 from api.experiments.planning import resolve_text
 from api.security.auth import Caller
 from api.security.limits import check_open_experiments
-from shared.experiments import Experiment, experiment_id
+from shared.experiments.experiments import Experiment, experiment_id
 from shared.plan import make_plan
-from shared.resolved import ResolvedSpec
+from shared.resolve.resolved import ResolvedSpec
 from shared.store import NotFoundError
 
 

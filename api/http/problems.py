@@ -26,10 +26,10 @@ from starlette.responses import Response
 from starlette.routing import Match, Mount
 
 from api.security.auth import CHALLENGES
-from shared.errors import SpecError
-from shared.hub import HubUnreachable
-from shared.readers import UploadError
-from shared.releases import OtherReleaseError
+from shared.data.readers import UploadError
+from shared.records.releases import OtherReleaseError
+from shared.resolve.hub import HubUnreachable
+from shared.spec.errors import SpecError
 from shared.store import NotFoundError, StoreError
 
 MEDIA_TYPE = "application/problem+json"

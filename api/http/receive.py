@@ -18,8 +18,8 @@ from fastapi_problem.error import StatusProblem
 from werkzeug.http import parse_dict_header, parse_options_header
 
 from api.http.problems import SpecProblem
-from shared.readers import UploadError
-from shared.resolved import UploadFormat
+from shared.data.readers import UploadError
+from shared.resolve.resolved import UploadFormat
 from shared.store import StoreError
 
 PIECE = 1 << 20  # bytes written at once

@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 from fastapi_problem.error import StatusProblem
 from werkzeug.http import parse_etags, parse_range_header
 
-from shared.artifacts import StoredFile
+from shared.records.artifacts import StoredFile
 from shared.store import Store
 
 REDIRECT_SECONDS = 900  # a presigned URL works this long: enough to start a download

@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from datetime import datetime
 
-from shared.artifacts import Artifacts, Manifest
+from shared.records.artifacts import Artifacts, Manifest
 from shared.store import Store
 
 

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from api.security.auth import READING
-from shared.traces import begin_experiment, note, span
+from shared.telemetry.traces import begin_experiment, note, span
 
 _EXPERIMENT = re.compile(r"^/(?:v1/)?experiments/([\w.-]{1,120}-[0-9a-f]{10})(?:/|$)")
 _STAGE = re.compile(r"/stages/([0-9a-f]{64})(?:/|$)")

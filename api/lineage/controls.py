@@ -1,8 +1,8 @@
 """Controls of an edge at any threshold, under the names that results.json uses.
 
-Which stages they come from depends on how the dictionaries were started, see
-shared.parameters.ReportParameters: two seeds of the parent and the null of the edge, or, with init
-"parent", warm and unrelated.
+Which stages they come from depends on how the dictionaries were started, see the parameters of the
+report stage: two seeds of the parent and the null of the edge, or, with init "parent", warm and
+unrelated.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from api.lineage.names import Lineage
-from shared.persistence import FloatArray, adjusted, adjusted_interval
+from shared.lineage.shares import FloatArray, adjusted, adjusted_interval
 
 Values = dict[str, Any]
 RULES = ("share", "share_any", "share_mutual")

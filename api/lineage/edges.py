@@ -16,9 +16,9 @@ from api.lineage.controls import (
     suffix,
 )
 from api.lineage.explanations import METHODS, ExplainedEdge, explained_edge
-from api.lineage.matches import check_threshold, stored_floor
 from api.lineage.names import Lineage
 from api.lineage.rows import NamedMatchRow
+from api.stored.matches import check_threshold, stored_floor
 
 Values = dict[str, Any]
 Interval = tuple[float, float] | None

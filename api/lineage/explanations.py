@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, Field
 
 from api.lineage.names import Lineage
-from shared.explained import name_corpora
+from shared.lineage.explanations import name_corpora
 
 Method = Literal["rule", "language_model"]
 ExplainedStatus = Literal["universal", "persisting", "emerging", "disappearing"]

@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from api.backend import Backend
 from api.http.problems import SpecProblem, UnknownProblem
-from shared.artifacts import Manifest
-from shared.experiments import Experiment
-from shared.parameters import ReportParameters
-from shared.releases import read_values
+from shared.experiments.experiments import Experiment
+from shared.records.artifacts import Manifest
+from shared.records.releases import read_values
 from shared.spec import split_name
+from shared.stages.parameters import ReportParameters
 from shared.store import NotFoundError
 
 MODEL_KINDS = ("pretrain", "finetune", "merge", "import")

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, Field
 
-from api.lineage.matches import Side, Status
-from shared.explained import harmless
-from shared.statuses import STATUSES
+from api.stored.matches import Side, Status
+from shared.lineage.explanations import harmless
+from shared.lineage.statuses import STATUSES
 
 IntArray = npt.NDArray[np.int64]
 Names = Mapping[int, str]  # what features are about, by number

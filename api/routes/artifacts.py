@@ -12,7 +12,7 @@ from api.http.parameters import ArtifactKey, FilePath
 from api.http.problems import PROBLEMS, UnknownProblem
 from api.http.send import send_object
 from api.http.tar import tar_pieces, tar_size
-from shared.artifacts import Manifest
+from shared.records.artifacts import Manifest
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 

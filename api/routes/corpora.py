@@ -22,10 +22,10 @@ from api.http.problems import PROBLEMS, UnknownProblem
 from api.http.receive import CONTENT_TYPES, Promise, promise, receive, remove_leftovers
 from api.security.auth import Caller, NotAllowed, Submitter
 from api.security.limits import check_upload
-from shared.readers import UploadError
-from shared.resolved import UploadFormat, UploadInfo
+from shared.data.inspect import inspect_upload
+from shared.data.readers import UploadError
+from shared.resolve.resolved import UploadFormat, UploadInfo
 from shared.store import NotFoundError
-from shared.uploads import inspect_upload
 
 
 @asynccontextmanager

@@ -20,7 +20,6 @@ from api.lineage.edges import (
     relation,
 )
 from api.lineage.explanations import names_of
-from api.lineage.matches import SideName, Status
 from api.lineage.names import Lineage, chosen_tracking, open_lineage
 from api.lineage.rows import (
     COLUMNS,
@@ -31,6 +30,7 @@ from api.lineage.rows import (
     rows_of,
     selection,
 )
+from api.stored.matches import SideName, Status
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
 

@@ -27,11 +27,11 @@ from api.http.accept import JSON, negotiated
 from api.http.parameters import Number
 from api.http.problems import PROBLEMS
 from api.security.auth import Caller, NotAllowed, Submitter
-from shared.experiments import Card, Experiment
+from shared.experiments.decide import ExperimentState
+from shared.experiments.experiments import Card, Experiment
 from shared.plan import make_plan
-from shared.reconcile import ExperimentState
-from shared.releases import read_values
-from shared.resolved import ResolvedSpec
+from shared.records.releases import read_values
+from shared.resolve.resolved import ResolvedSpec
 from shared.spec import spec_schema
 
 router = APIRouter(prefix="/v1", tags=["experiments"])

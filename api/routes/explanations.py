@@ -31,8 +31,8 @@ from api.lineage.explanations import (
 from api.lineage.names import Lineage, chosen_tracking, open_lineage
 from api.lineage.rows import Order
 from api.routes.edges import Tracking
-from shared.artifacts import Manifest
-from shared.explained import harmless
+from shared.lineage.explanations import harmless
+from shared.records.artifacts import Manifest
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
 

@@ -21,7 +21,7 @@ from api.lineage.explanations import (
 from api.lineage.names import Lineage, chosen_tracking, open_lineage
 from api.lineage.rows import MatchRow, row_of
 from api.routes.edges import Threshold, Tracking, ancestors_of, edges_of
-from shared.artifacts import Manifest
+from shared.records.artifacts import Manifest
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
 

@@ -12,7 +12,7 @@ from api.backend import BackendDependency
 from api.http.parameters import ChildName, Number, ParentName
 from api.http.problems import SpecProblem, UnknownProblem
 from api.lineage.names import Lineage, listed, open_lineage
-from shared.stability import recommend
+from shared.lineage.stability import recommend
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
 

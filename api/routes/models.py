@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from api.backend import BackendDependency
 from api.http.parameters import ModelName, Number
 from api.lineage.names import Lineage, kind_of, open_lineage
-from shared.artifacts import Manifest
+from shared.records.artifacts import Manifest
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
 

@@ -13,7 +13,7 @@ from api.http.parameters import Number
 from api.http.problems import PROBLEMS, SpecProblem, UnknownProblem
 from api.lineage.names import Lineage, NotFinishedProblem, listed, open_lineage
 from api.routes.artifacts import PART_ANSWERS, send_file
-from shared.artifacts import Manifest
+from shared.records.artifacts import Manifest
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
 

@@ -17,7 +17,7 @@ from fastapi.security import HTTPBasic, HTTPBearer
 from fastapi_problem.error import ForbiddenProblem, UnauthorisedProblem
 from starlette.requests import HTTPConnection
 
-from shared.keys import ApiKey, Scope, key_hash
+from shared.api_keys import ApiKey, Scope, key_hash
 from shared.settings import Settings
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from services.sae.train import Trainer, start_state
+from services.sae.training.loop import Trainer, start_state
 from services.sae.variants import WITH_K
+from shared.data.token_stream import held_out
 from shared.lm import hooks
 from shared.lm.loss import evaluate
-from shared.parameters import DictionaryParameters
-from shared.stream import held_out
+from shared.stages.parameters import DictionaryParameters
 
 HELD_OUT = 20_000  # tokens
 GLOBAL_THRESHOLD = ("batchtopk", "matryoshka")

@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from services.analyzer.codes import DOCUMENTS, CodesWriter
+from services.analyzer.codes.codes import DOCUMENTS, CodesWriter
+from shared.data.token_stream import HeldOut, held_out
 from shared.lm.device import device
 from shared.lm.dictionary import Dictionary, load_dictionary
 from shared.lm.hooks import activations
 from shared.lm.hooks import width as hook_width
 from shared.lm.load import load_model
-from shared.parameters import EncodeParameters
-from shared.stage import Leave, Stage, StageError
-from shared.stream import HeldOut, held_out
+from shared.stages.parameters import EncodeParameters
+from shared.stages.stage import Leave, Stage, StageError
 
 # Fixed sizes: another batch could round differently, and the same key must give the same bits.
 BATCH_TOKENS = 4096  # of one forward pass

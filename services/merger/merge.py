@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from services.merger.methods.slerp import coefficients, cosine, mix
 from services.merger.parents import check_parents
-from services.merger.slerp import coefficients, cosine, mix
 from services.merger.tensors import Layout, Writer, read
 from shared.lm.device import set_threads
 from shared.lm.save import copy_tokenizer
-from shared.parameters import MergeParameters
-from shared.stage import Leave, Stage, StageError
+from shared.stages.parameters import MergeParameters
+from shared.stages.stage import Leave, Stage, StageError
 
 CONFIGURATIONS = ("config.json", "generation_config.json")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from services.merger.tensors import FLOATS, Layout, layouts
-from shared.stage import StageError
+from shared.stages.stage import StageError
 
 # Entries of config.json that change what a weight means though its shape stays the same.
 MEANING = (

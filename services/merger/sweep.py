@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from services.merger.methods.slerp import slerp
 from services.merger.parents import check_parents
-from services.merger.slerp import slerp
-from shared.lm.corpora import evaluate_corpora, validation_contexts
 from shared.lm.load import load_model
-from shared.parameters import SweepParameters
-from shared.stage import Leave, Stage, StageError
+from shared.lm.validation import evaluate_corpora, validation_contexts
+from shared.stages.parameters import SweepParameters
+from shared.stages.stage import Leave, Stage, StageError
 
 POINTS = "points.json"
 

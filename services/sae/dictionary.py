@@ -12,15 +12,15 @@ from pathlib import Path
 
 import torch
 
-from services.sae.member import ORDER, SHUFFLE, Member, begin, resume, seed_of
-from services.sae.source import Cut, ModelSource, Rounds, ShardSource, Source, open_stream
+from services.sae.activations import Cut, ModelSource, Rounds, ShardSource, Source, open_stream
 from services.sae.start import activation_scale
-from services.sae.train import Figures
+from services.sae.training.loop import Figures
+from services.sae.training.member import ORDER, SHUFFLE, Member, begin, resume, seed_of
 from services.sae.variants.base import Buffers
 from shared.lm.device import device
 from shared.lm.load import load_model
-from shared.parameters import DictionaryParameters
-from shared.stage import Stage, StageError
+from shared.stages.parameters import DictionaryParameters
+from shared.stages.stage import Stage, StageError
 
 FIGURES_SECONDS = 1.0  # between figures that are only for the progress display
 

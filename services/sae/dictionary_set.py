@@ -11,8 +11,8 @@ import shutil
 from pathlib import Path
 
 from services.sae.dictionary import Directories, train_all
-from shared.parameters import DictionaryParameters, DictionarySetParameters, MemberParameters
-from shared.stage import Stage, StageError
+from shared.stages.parameters import DictionaryParameters, DictionarySetParameters, MemberParameters
+from shared.stages.stage import Stage, StageError
 
 COMMON = ("hook", "layer", "tokens", "context", "batch", "seed", "replicate")
 

@@ -1,6 +1,6 @@
 """Stage `harvest`: activations at a hook point, written into shards.
 
-Which tokens, in which order, is the business of `shared.stream.TrainingStream`, so a dictionary
+Which tokens, in which order, is the business of `TrainingStream`, so a dictionary
 that reads the shards sees what it would see when it ran the model itself. Memory is bounded by one
 shard, whatever the number of tokens.
 
@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from services.sae.source import forward_contexts, open_stream
+from services.sae.activations import forward_contexts, open_stream
+from shared.data.token_stream import TrainingStream
 from shared.failpoints import reached
 from shared.lm import hooks
 from shared.lm.load import load_model
-from shared.parameters import HarvestParameters
-from shared.stage import Stage, StageError
-from shared.stream import TrainingStream
+from shared.stages.parameters import HarvestParameters
+from shared.stages.stage import Stage, StageError
 
 SHARD_BYTES = 2**27
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

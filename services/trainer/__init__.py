@@ -1,12 +1,12 @@
 """Trainer: corpora, tokenizers, packed tokens, language models and their evaluation."""
 
 STAGES = {
-    "corpus": "services.trainer.corpus:run",
+    "corpus": "services.trainer.corpus.stage:run",
     "tokenizer": "services.trainer.tokenizer:run",
     "tokens": "services.trainer.tokens:run",
     "initialise": "services.trainer.initialise:run",
-    "import": "services.trainer.imports:run",
-    "train": "services.trainer.train:run",
+    "import": "services.trainer.import_model:run",
+    "train": "services.trainer.train.stage:run",
     "checkpoint": "services.trainer.checkpoint:run",
     "evaluate": "services.trainer.evaluate:run",
 }

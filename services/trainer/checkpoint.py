@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 
-from services.trainer.kept import kept_name
-from shared.parameters import CheckpointParameters
-from shared.stage import Stage, StageError
+from services.trainer.run_checkpoints import kept_name
+from shared.stages.parameters import CheckpointParameters
+from shared.stages.stage import Stage, StageError
 
 
 def run(stage: Stage) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shared.lm.corpora import evaluate_corpora, validation_contexts
 from shared.lm.load import load_model
-from shared.parameters import EvaluateParameters
-from shared.stage import Leave, Stage, StageError
+from shared.lm.validation import evaluate_corpora, validation_contexts
+from shared.stages.parameters import EvaluateParameters
+from shared.stages.stage import Leave, Stage, StageError
 
 
 def run(stage: Stage) -> None:

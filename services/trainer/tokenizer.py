@@ -15,14 +15,14 @@ from typing import Any
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from shared.parameters import (
+from shared.data.inspect import is_tokenizer
+from shared.stages.parameters import (
     PretrainedTokenizer,
     TokenizerParameters,
     TrainedTokenizer,
     UploadedTokenizer,
 )
-from shared.stage import Leave, Stage, StageError
-from shared.uploads import is_tokenizer
+from shared.stages.stage import Leave, Stage, StageError
 
 END_OF_TEXT = "<|endoftext|>"
 BYTES = 256  # entries that every byte-level vocabulary starts with

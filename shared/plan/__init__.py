@@ -10,7 +10,7 @@ from shared.plan.graph import (
     canonical_json,
     stage_key,
 )
-from shared.plan.stages import make_plan
+from shared.plan.plan import make_plan
 
 __all__ = [
     "KINDS",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-from shared import parameters as p
 from shared.plan import estimates
 from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, derived_seed, numbered
 from shared.spec import distribution, family, group_edges, group_models
 from shared.spec.dictionaries import Dictionaries, Recipe
+from shared.stages import parameters as p
 
 AUX_COEFFICIENT = 1 / 32  # Gao et al. 2024, Scaling and evaluating sparse autoencoders, section A.2
 

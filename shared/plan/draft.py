@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shared.plan.graph import Graph, derived_seed
-from shared.resolved import ResolvedSpec
+from shared.resolve.resolved import ResolvedSpec
 from shared.spec import Spec
 
 
 class Draft:
     """What the functions that add stages share.
 
-    `roles` maps the roles of a report's inputs (see shared.parameters.ReportParameters) to keys;
+    `roles` maps the roles of a report's inputs (see ReportParameters) to keys;
     `codes` the encoded streams of (tracking, model, replicate); `cells` the cells of each grid, as
     a report has them.
     """

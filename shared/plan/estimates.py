@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.parameters import ExplainParameters
 from shared.plan.graph import Estimate
-from shared.resolved import ResolvedSpec
+from shared.resolve.resolved import ResolvedSpec
 from shared.spec import architecture_of
 from shared.spec.corpora import Corpus
 from shared.spec.dictionaries import Dictionaries, Hook, Recipe
 from shared.spec.models import Architecture
+from shared.stages.parameters import ExplainParameters
 
 TEXT_BYTES_PER_TOKEN = 4.0  # English and source code with a vocabulary of a few thousand or more
 FLOAT32 = 4  # bytes

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from shared import parameters as p
 from shared.plan import estimates
 from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, numbered
 from shared.spec import group_edges, group_models
 from shared.spec.explain import Explain
+from shared.stages import parameters as p
 
 Method = Literal["rule", "language_model"]
 

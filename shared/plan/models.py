@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
-from shared import parameters as p
 from shared.plan import estimates
 from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, numbered
 from shared.spec import checkpoint_name
 from shared.spec.models import Architecture, Finetune, Import, Merge, Pretrain
+from shared.stages import parameters as p
 
 
 def add_model(draft: Draft, name: str) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from shared import parameters as p
 from shared.plan.draft import Draft
 from shared.spec import group_models, lineage_edges
+from shared.stages import parameters as p
 
 # Of these roles a report reads the results in the manifests, not the files.
 LIGHT_ROLES = (

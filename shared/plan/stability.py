@@ -3,13 +3,13 @@ each share."""
 
 from __future__ import annotations
 
-from shared import parameters as p
 from shared.plan import estimates
 from shared.plan.dictionaries import add_quality, model_inputs, recipe_parameters
 from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, derived_seed, numbered
 from shared.spec import distribution
 from shared.spec.tracking import Stability
+from shared.stages import parameters as p
 
 
 def add_stability(draft: Draft, name: str) -> None:

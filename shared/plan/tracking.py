@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared import parameters as p
 from shared.plan import estimates
 from shared.plan.dictionaries import add_started, features_of
 from shared.plan.draft import Draft
@@ -13,6 +12,7 @@ from shared.plan.models import add_untrained
 from shared.spec import ancestor_pairs, group_edges, group_models, shares_basis
 from shared.spec.dictionaries import Dictionaries
 from shared.spec.tracking import ANCESTOR_PAIRS, Tracking
+from shared.stages import parameters as p
 
 OTHER_ORDER = 1000  # added to the seed of a warm start's control: the same data in another order
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from shared.errors import SpecError, raise_all
 from shared.spec.check import check
 from shared.spec.document import Spec
+from shared.spec.errors import SpecError, raise_all
 from shared.spec.family import Member, checkpoint_name, family, split_name
 from shared.spec.lineage import (
     ancestor_pairs,

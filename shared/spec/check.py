@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError
 
-from shared.errors import SpecError, raise_all
 from shared.spec.base import suggestion
 from shared.spec.dictionaries import Recipe
 from shared.spec.document import MANY, Spec
+from shared.spec.errors import SpecError, raise_all
 from shared.spec.family import family, member_names
 from shared.spec.lineage import (
     ancestry,

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from shared.errors import NotAvailableYet, SpecError
 from shared.spec.base import LATER, MISTAKE, shown
+from shared.spec.errors import NotAvailableYet, SpecError
 from shared.spec.text import ROOT
 
 _SENTENCES: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {

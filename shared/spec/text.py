@@ -14,7 +14,7 @@ from typing import Any, Never
 
 import yaml
 
-from shared.errors import SpecError
+from shared.spec.errors import SpecError
 
 SPEC_LIMIT = 1 << 20  # 1 MiB; the paper's spec has 4 KiB
 MAX_DEPTH = 20  # levels; a spec has 6

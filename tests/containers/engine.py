@@ -1,6 +1,6 @@
 """A Docker engine in which containers have networks: the one that runs, or one of our own.
 
-The one of tests/docker_engine.py has no networks, which compose needs.
+The one of tests/support/docker_engine.py has no networks, which compose needs.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import httpx
 
 from tests.containers.engine import Engine
 from tests.containers.files import ROOT
-from tests.s3_servers import free_port
+from tests.support.s3_servers import free_port
 
 PROJECT = "lineament-test"
 UP_SECONDS = 300  # until everything is healthy

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from shared.keys import parse_keys
+from shared.api_keys import parse_keys
 from shared.settings import Settings
 from tests.containers.files import OWN, PUBLIC, ROOT, compose_command, images, rendered
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from shared.store import LocalStore, Store
-from shared.store.s3 import S3Store
-from tests.proxy import FaultyProxy
-from tests.s3_servers import free_port, start_ministack, start_moto, stop
+from shared.store.s3.s3 import S3Store
+from tests.support.proxy import FaultyProxy
+from tests.support.s3_servers import free_port, start_ministack, start_moto, stop
 
 PART = 5 << 20  # bytes; the smallest part that S3 takes
 

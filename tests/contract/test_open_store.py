@@ -10,8 +10,8 @@ import pytest
 
 from shared.settings import Settings
 from shared.store import UnfitStoreError
-from shared.store.s3 import S3Store
-from tests.proxy import FaultyProxy
+from shared.store.s3.s3 import S3Store
+from tests.support.proxy import FaultyProxy
 
 BIG = 64 << 20  # bytes
 

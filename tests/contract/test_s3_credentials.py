@@ -17,8 +17,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from shared.store import StoreError, prove_conditional_create
-from shared.store.s3 import S3Store
-from tests.s3_servers import free_port, start_ministack, stop
+from shared.store.s3.s3 import S3Store
+from tests.support.s3_servers import free_port, start_ministack, stop
 
 KEYS = ("LINEAMENTKEY", "a/secret+key")
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from shared.store import NotFoundError, StoreError, UnfitStoreError, prove_conditional_create
-from shared.store.s3 import S3Store
-from tests.proxy import FaultyProxy, Mode
-from tests.s3_servers import free_port, start_ministack, stop
+from shared.store.s3.s3 import S3Store
+from tests.support.proxy import FaultyProxy, Mode
+from tests.support.s3_servers import free_port, start_ministack, stop
 
 LARGE = os.urandom(12 << 20)
 

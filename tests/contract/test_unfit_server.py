@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy import FaultyProxy
+from tests.support.proxy import FaultyProxy
 
 PROGRAMS = {
     "api": ["-m", "api.server", "--port", "0"],
-    "reconciler": ["-m", "shared.reconciler"],
-    "worker": ["-m", "celery", "-A", "shared.queue", "worker", "-Q", "trainer"],
+    "reconciler": ["-m", "shared.experiments.reconciler"],
+    "worker": ["-m", "shared.worker.app", "--queues=trainer"],
 }
 
 

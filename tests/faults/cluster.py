@@ -21,11 +21,11 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from api.embedded import valkey_binary
-from shared.queue import SERVICES
+from shared.queue.broker import SERVICES
 from shared.settings import Settings
 from shared.store import Store
-from tests.proxy import FaultyProxy
-from tests.s3_servers import free_port, start_ministack, stop
+from tests.support.proxy import FaultyProxy
+from tests.support.s3_servers import free_port, start_ministack, stop
 
 MARK = "LINEAMENT_FAULTS_MARK"  # environment variable by which leftover processes are known
 WORKERS = ("worker-1", "worker-2")
@@ -97,13 +97,11 @@ class Cluster:
         valkey = [valkey_binary(), "--port", str(self.redis_port), "--bind", "127.0.0.1"]
         valkey += ["--appendonly", "yes", "--dir", str(self.directory / "valkey")]
         yield Program("redis", valkey, {**os.environ, MARK: self.mark})
-        uvicorn = ["-m", "uvicorn", "--factory", "api.app:create_app", "--log-level", "warning"]
-        yield self._python("api", [*uvicorn, "--port", str(self.api_port)])
-        yield self._python("reconciler", ["-m", "shared.reconciler"])
+        yield self._python("api", ["-m", "api.server", "--port", str(self.api_port)])
+        yield self._python("reconciler", ["-m", "shared.experiments.reconciler"])
         for name in WORKERS:
-            celery = ["-m", "celery", "-A", "shared.queue", "worker", "--concurrency", "1"]
-            quiet = ["--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
-            yield self._python(name, [*celery, *quiet, "-n", name, "-Q", ",".join(SERVICES)])
+            options = [f"--hostname={name}", f"--queues={','.join(SERVICES)}"]
+            yield self._python(name, ["-m", "shared.worker.app", *options])
 
     def _python(self, name: str, arguments: list[str]) -> Program:
         return Program(name, [sys.executable, *arguments], self.environment(name, self.proxy_port))

@@ -18,7 +18,7 @@ from typing import Literal
 
 import psutil
 
-from shared.queue import make_app, ring
+from shared.queue.broker import make_app, ring
 from shared.settings import Settings
 from tests.faults.cluster import WORKERS, Cluster
 
@@ -60,7 +60,7 @@ def _stages(cluster: Cluster, worker: str) -> list[psutil.Process]:
     for process in cluster.family(worker):
         with contextlib.suppress(psutil.Error):
             parent = process.parent()
-            if parent and "shared.spawner" in parent.cmdline() and process.pid != parent.pid:
+            if parent and "shared.worker.spawner" in parent.cmdline() and process.pid != parent.pid:
                 found.append(process)
     return found
 
@@ -73,7 +73,7 @@ def _part(cluster: Cluster, worker: str, part: Literal["pool", "spawner", "stage
             stages = _stages(cluster, worker)
             return stages[0].pid if stages else None
         for process in family[1:]:
-            spawner = "shared.spawner" in process.cmdline()
+            spawner = "shared.worker.spawner" in process.cmdline()
             parent = process.ppid()
             if part == "pool" and parent == family[0].pid and not spawner:
                 return process.pid

@@ -14,8 +14,8 @@ import httpx
 import psutil
 from redis.exceptions import RedisError
 
-from shared.artifacts import Artifacts, Manifest
-from shared.queue import SERVICES
+from shared.queue.broker import SERVICES
+from shared.records.artifacts import Artifacts, Manifest
 from tests.faults.cluster import WORKERS, Cluster
 from tests.faults.faults import Fault
 
@@ -184,7 +184,7 @@ def _stage_processes(cluster: Cluster) -> list[psutil.Process]:
     for process in cluster.marked():
         with contextlib.suppress(psutil.Error):
             parent = process.parent()
-            if parent and "shared.spawner" in parent.cmdline():
+            if parent and "shared.worker.spawner" in parent.cmdline():
                 found.append(process)
     return found
 

@@ -14,17 +14,17 @@ import httpx
 import pytest
 
 from api.embedded import EmbeddedError, valkey_binary
-from shared.artifacts import Artifacts
-from shared.attempts import AttemptBook
+from shared.records.artifacts import Artifacts
+from shared.records.attempts import AttemptBook
 from shared.settings import Settings
-from tests.docker_engine import (
+from tests.faults.cluster import WORKERS, Cluster, Program
+from tests.faults.rounds import SPEC, wait_for_end
+from tests.support.docker_engine import (
     NoEngineError,
     docker_engine,
     import_empty_image,
     python_container,
 )
-from tests.faults.cluster import WORKERS, Cluster, Program
-from tests.faults.rounds import SPEC, wait_for_end
 
 # The base is trained for so long that a worker is told to go in the middle of it.
 LONG = SPEC.replace(b"epochs: 3", b"epochs: 40").replace(b"name: faults", b"name: drain")

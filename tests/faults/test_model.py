@@ -1,6 +1,6 @@
 """The protocol of store, leases and reconciler against any order of events that Hypothesis finds.
 
-Workers are modelled step by step, in the order of effects that shared.supervise has; the store, the
+Workers are modelled step by step, in the order of effects that shared.worker has; the store, the
 leases and every decision are the real ones.
 """
 
@@ -23,11 +23,11 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
-from shared.artifacts import Artifacts, Manifest, StoredFile, files_prefix
-from shared.lease import Leases
-from shared.reconcile import Node, Outline, Watched, World, decide
+from shared.experiments.decide import Node, Outline, Watched, World, decide
+from shared.experiments.survey import Survey
+from shared.queue.leases import Leases
+from shared.records.artifacts import Artifacts, Manifest, StoredFile, files_prefix
 from shared.store import LocalStore
-from shared.survey import Survey
 
 WORKERS = ("one", "two", "three")
 STEPS = ("uploaded", "committed", "released")

@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from redis import Redis
 
 from shared.settings import Settings
-from tests.api_support import local_client
-from tests.integration.rest import World
+from tests.support.api.client import local_client
+from tests.support.api.rest import World
 
 
 @pytest.fixture

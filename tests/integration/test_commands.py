@@ -22,7 +22,7 @@ from api.cli.patience import Unreachable
 from api.cli.sse import Event, read_events
 from api.cli.watch import Watch
 from shared.settings import Settings
-from tests.integration.rest import SPEC, World, changed, serving
+from tests.support.api.rest import SPEC, World, changed, serving
 
 
 @pytest.fixture

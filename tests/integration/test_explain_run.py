@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from api.embedded import EmbeddedError, valkey_binary
-from tests.fake_services.language_model import (
+from tests.support.fake_services.language_model import (
     KEY,
     MODEL,
     Kind,

@@ -14,20 +14,20 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from shared.artifacts import Artifacts
-from shared.attempts import AttemptBook, Ending
-from shared.checkpoints import Checkpoints
-from shared.explainer import PROMPTS, endpoint_digest
-from shared.lease import Leases
-from shared.metrics import WorkerMetrics
-from shared.parameters import LanguageModel
 from shared.plan import PlannedStage
 from shared.plan.graph import stage_key
+from shared.queue.leases import Leases
+from shared.records.artifacts import Artifacts
+from shared.records.attempts import AttemptBook, Ending
+from shared.records.checkpoints import Checkpoints
+from shared.resolve.explainer import PROMPTS, endpoint_digest
 from shared.settings import Settings
-from shared.spawner import Spawner
+from shared.stages.parameters import LanguageModel
 from shared.store import LocalStore
-from shared.supervise import Supervisor
-from tests.fake_services.language_model import (
+from shared.telemetry.metrics import WorkerMetrics
+from shared.worker.spawner import Spawner
+from shared.worker.supervisor import Supervisor
+from tests.support.fake_services.language_model import (
     KEY,
     MODEL,
     Instead,
@@ -114,7 +114,7 @@ def server() -> Iterator[LanguageModelServer]:
 def spawner(server: LanguageModelServer) -> Iterator[Spawner]:
     with pytest.MonkeyPatch.context() as patch:
         _set(patch, server)
-        one = Spawner(["asker"], threads=1, package="tests.fake_services")
+        one = Spawner(["asker"], threads=1, package="tests.support.fake_services")
         one.warm_up()
     yield one
     one.close()

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from shared.artifacts import Artifacts, Manifest
-from shared.experiments import Experiment, Experiments
-from shared.lease import Leases, rung
+from shared.experiments.experiments import Experiment, Experiments
+from shared.experiments.reconciler import ROOM, Reconciler
 from shared.plan import Plan, PlannedStage
-from shared.queue import make_app, queued
-from shared.reconciler import ROOM, Reconciler
+from shared.queue.broker import make_app, queued
+from shared.queue.leases import Leases, rung
+from shared.records.artifacts import Artifacts, Manifest
 from shared.settings import Settings
 from shared.store import LocalStore
 

@@ -11,23 +11,23 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from shared.artifacts import Artifacts
-from shared.attempts import AttemptBook
-from shared.experiments import Experiments
-from shared.lease import Leases, rung
-from shared.metrics import WorkerMetrics
+from shared.experiments.experiments import Experiments
+from shared.experiments.reconciler import Reconciler
 from shared.plan import KINDS, STAGE_VERSIONS, Plan, PlannedStage, make_plan
 from shared.plan.graph import stage_key
-from shared.queue import make_app, queued
-from shared.reconciler import Reconciler
-from shared.releases import CAUSES
+from shared.queue.broker import make_app, queued
+from shared.queue.leases import Leases, rung
+from shared.records.artifacts import Artifacts
+from shared.records.attempts import AttemptBook
+from shared.records.releases import CAUSES
 from shared.settings import Settings
-from shared.spawner import Spawner
 from shared.store import LocalStore
-from shared.supervise import Supervisor
-from shared.supervise import release as module
-from shared.supervise.release import PARAMETERS, read_stage
-from tests.unit.specs import resolved
+from shared.telemetry.metrics import WorkerMetrics
+from shared.worker import release as module
+from shared.worker.release import PARAMETERS, read_stage
+from shared.worker.spawner import Spawner
+from shared.worker.supervisor import Supervisor
+from tests.support.specs import resolved
 
 OLD, NEW = {"add": 1}, {"add": 2}
 
@@ -74,7 +74,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def spawner() -> Iterator[Spawner]:
-    one = Spawner(["fake"], threads=1, package="tests.fake_services")
+    one = Spawner(["fake"], threads=1, package="tests.support.fake_services")
     yield one
     one.close()
 

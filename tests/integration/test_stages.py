@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.experiments.logs import Piece, Sent, last_lines
-from shared.lease import LiveLog
-from tests.integration.rest import World, submit
+from shared.queue.leases import LiveLog
+from tests.support.api.rest import World, submit
 
 
 def stage(client: TestClient, number: str, key: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from shared.queue import SERVICES
+from shared.queue.broker import SERVICES
 from shared.settings import Settings
 from tests.k8s.rendering import K8S, ROOT, Object, generated, of_kind, quantity, rendered, workloads
 

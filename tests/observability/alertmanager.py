@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.observability.support import PLACE
-from tests.s3_servers import free_port
+from tests.support.s3_servers import free_port
 
 CONFIGURATION = PLACE / "alertmanager" / "alertmanager.yml"
 RECEIVERS = "/run/secrets/alert-receiver"

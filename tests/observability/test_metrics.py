@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.metrics import MeasuredStore, ProcessMetrics, ReconcilerMetrics
-from shared.metrics.reconciler import measure_held
 from shared.store import LocalStore, NotFoundError, Store, StoreError
+from shared.telemetry.metrics import MeasuredStore, ProcessMetrics, ReconcilerMetrics
+from shared.telemetry.metrics.reconciler import measure_held
 
 
 class Measured:

@@ -10,7 +10,7 @@ import pytest
 
 from api.embedded import EmbeddedError, valkey_binary
 from shared.settings import TRACING, installed
-from shared.traces import experiment_ids
+from shared.telemetry.traces import experiment_ids
 from tests.observability.collector import Collector, collecting
 from tests.observability.stack import Stack, watched_run
 from tests.observability.support import SUFFIX, Expression, binary, documented, expressions

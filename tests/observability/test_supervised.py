@@ -13,15 +13,15 @@ from redis import Redis
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from shared import traces
-from shared.attempts import Attempt, AttemptBook, now
-from shared.lease import Leases
-from shared.metrics import WorkerMetrics
 from shared.plan import PlannedStage
+from shared.queue.leases import Leases
+from shared.records.attempts import Attempt, AttemptBook, now
 from shared.settings import Settings
-from shared.spawner import Spawner
 from shared.store import LocalStore
-from shared.supervise import Supervisor
+from shared.telemetry import traces
+from shared.telemetry.metrics import WorkerMetrics
+from shared.worker.spawner import Spawner
+from shared.worker.supervisor import Supervisor
 from tests.observability.services.fake import STAGES
 
 

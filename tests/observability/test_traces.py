@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from shared import traces
 from shared.settings import Settings, SettingsError
-from tests.api_support import local_client
-from tests.integration.rest import submit
+from shared.telemetry import traces
 from tests.observability.collector import Collector, collecting
+from tests.support.api.client import local_client
+from tests.support.api.rest import submit
 
 
 @pytest.fixture

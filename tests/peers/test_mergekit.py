@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from services.merger.slerp import slerp
+from services.merger.methods.slerp import slerp
 from tests.peers.support import ask
 
 SHAPES = {"vector": (40,), "matrix": (64, 48), "wide": (7, 501)}

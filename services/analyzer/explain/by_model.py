@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.analyzer.codes import IntArray
+from services.analyzer.codes.codes import IntArray
 from services.analyzer.explain.language_model import Answered, Examples, Held, ask
 from services.analyzer.explain.task import Outcome, Task, example_windows
-from shared.parameters import LanguageModel
-from shared.stage import Stage
+from shared.stages.parameters import LanguageModel
+from shared.stages.stage import Stage
 
 
 def explain_by_model(

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from services.analyzer.explain.rules import find_rules
-from services.analyzer.explain.scores import DETECTED
 from services.analyzer.explain.task import NO_RULE, Outcome, Task
-from services.analyzer.explain.windows import EVERY, Watch
+from services.analyzer.explanations.held_out import EVERY, Watch
+from services.analyzer.explanations.scores import DETECTED
 
 
 def explain_by_rules(task: Task, watch: Watch) -> Outcome:

@@ -12,15 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.analyzer.codes import FloatArray, load_codes
+from services.analyzer.codes.codes import FloatArray, load_codes
+from services.analyzer.codes.readable import readable_tokens
 from services.analyzer.explain.by_rule import explain_by_rules
-from services.analyzer.explain.chosen import STATUSES, Names, choose, statuses
-from services.analyzer.explain.scores import (
-    balanced_accuracies,
-    interval_of,
-    mean_of,
-    simulation_scores,
-)
 from services.analyzer.explain.task import (
     SAME_PREDICTION,
     SAME_TRUTH,
@@ -29,11 +23,17 @@ from services.analyzer.explain.task import (
     Values,
     task_of,
 )
-from services.analyzer.explain.windows import Watch
-from services.analyzer.readable import readable_tokens
-from shared.parameters import ExplainParameters
-from shared.stage import Leave, Stage, StageError
-from shared.stream import held_out
+from services.analyzer.explanations.chosen import STATUSES, Names, choose, statuses
+from services.analyzer.explanations.held_out import Watch
+from services.analyzer.explanations.scores import (
+    balanced_accuracies,
+    interval_of,
+    mean_of,
+    simulation_scores,
+)
+from shared.data.token_stream import held_out
+from shared.stages.parameters import ExplainParameters
+from shared.stages.stage import Leave, Stage, StageError
 
 # Rows of a table that are read together: one feature is found without reading the others.
 GROUP_ROWS = 4096

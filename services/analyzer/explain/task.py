@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from services.analyzer.codes import Codes, FeatureMajor, FloatArray, IntArray
-from services.analyzer.explain.windows import (
+from services.analyzer.codes.codes import Codes, FeatureMajor, FloatArray, IntArray
+from services.analyzer.codes.standardise import BoolArray
+from services.analyzer.explanations.held_out import (
     EXAMPLES,
     LEVELS,
     Watch,
@@ -22,9 +23,8 @@ from services.analyzer.explain.windows import (
     levels_of,
     spread_starts,
 )
-from services.analyzer.standardise import BoolArray
-from shared.parameters import ExplainParameters
-from shared.stream import HeldOut
+from shared.data.token_stream import HeldOut
+from shared.stages.parameters import ExplainParameters
 
 MARKS = 3  # what a seed is for, beside those of windows.py
 

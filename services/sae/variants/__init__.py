@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.sae.select import SPARSE_UP_TO
+from services.sae.sparse.select import SPARSE_UP_TO
 from services.sae.variants.base import Buffers, Variant
 from services.sae.variants.batchtopk import BatchTopK
 from services.sae.variants.gated import Gated
@@ -10,7 +10,7 @@ from services.sae.variants.jumprelu import JumpRelu
 from services.sae.variants.matryoshka import Matryoshka, prefixes_of
 from services.sae.variants.relu import Relu
 from services.sae.variants.topk import TopK
-from shared.parameters import DictionaryParameters
+from shared.stages.parameters import DictionaryParameters
 
 VARIANTS: dict[str, type[Variant]] = {
     "relu": Relu,

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from services.sae.entries import Entries
-from services.sae.select import largest_of_all
+from services.sae.sparse.entries import Entries
+from services.sae.sparse.select import largest_of_all
 from services.sae.variants.topk import TopK
 from services.sae.weights import Coder, Weights
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from services.sae.select import positive
+from services.sae.sparse.select import positive
 from services.sae.variants.base import Pass, Variant, mean_square, reconstruct, through_encoder
 from services.sae.weights import Coder, Weights
 

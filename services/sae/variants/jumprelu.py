@@ -21,7 +21,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from services.sae.select import positive
+from services.sae.sparse.select import positive
 from services.sae.variants.base import Pass, Variant, reconstruct, through_encoder
 from services.sae.weights import Coder, Weights
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from services.sae.entries import Entries
-from services.sae.select import largest_of_each
+from services.sae.sparse.entries import Entries
+from services.sae.sparse.select import largest_of_each
 from services.sae.variants.base import Pass, Variant, reconstruct, through_encoder
 from services.sae.weights import Coder, Weights
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from services.analyzer.explain.language_model.material import Examples, Held, Spent
 from services.analyzer.explain.language_model.prompts import prompts_digest
-from shared.explainer import endpoint_digest
-from shared.parameters import LanguageModel
+from shared.resolve.explainer import endpoint_digest
 from shared.settings import Settings
-from shared.stage import Stage, StageError
+from shared.stages.parameters import LanguageModel
+from shared.stages.stage import Stage, StageError
 
 
 def ask(stage: Stage, model: LanguageModel, material: Sequence[tuple[Examples, Held]]) -> Spent:

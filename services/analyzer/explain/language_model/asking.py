@@ -12,9 +12,9 @@ from services.analyzer.explain.language_model.feature import Interview, Kind, Qu
 from services.analyzer.explain.language_model.kept import Kept
 from services.analyzer.explain.language_model.material import Examples, Held, Spent
 from services.analyzer.explain.language_model.reply import Reply
-from shared.parameters import LanguageModel
 from shared.settings import Settings
-from shared.stage import Hindered, Leave, Stage
+from shared.stages.parameters import LanguageModel
+from shared.stages.stage import Hindered, Leave, Stage
 
 LOOK = 0.2  # seconds between two looks at whether the stage should leave
 SAY = 10.0  # seconds between two signs of life while nothing is answered

@@ -21,7 +21,7 @@ import openai
 from services.analyzer.explain.language_model.prompts import Messages
 from services.analyzer.explain.language_model.reply import Reply, read_reply
 from shared.settings import Settings
-from shared.stage import StageError
+from shared.stages.stage import StageError
 
 TRIES = 5  # of a request that the server fails, before others go first
 LIMITED_TRIES = 30  # of one that it puts off

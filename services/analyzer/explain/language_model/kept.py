@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from services.analyzer.explain.language_model.reply import Reply
-from shared.stage import Stage
+from shared.stages.stage import Stage
 
 SEGMENT = 64  # lines
 

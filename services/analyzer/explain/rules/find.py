@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.analyzer.codes import Codes, FloatArray, IntArray
+from services.analyzer.codes.codes import Codes, FloatArray, IntArray
+from services.analyzer.codes.labels import firing_blocks
 from services.analyzer.explain.rules.evidence import Evidence, collect
 from services.analyzer.explain.rules.followers import before_meetings, before_sets
 from services.analyzer.explain.rules.gates import Cells, final_cells, gated_correlations
@@ -32,8 +33,7 @@ from services.analyzer.explain.rules.primaries import (
 from services.analyzer.explain.rules.rule import Gate, Rule
 from services.analyzer.explain.rules.tables import Pairs
 from services.analyzer.explain.rules.wording import Words, worded
-from services.analyzer.labels import firing_blocks
-from shared.stream import HeldOut
+from shared.data.token_stream import HeldOut
 
 # What a longer rule must add to the cross-validated correlation.
 SET_GAIN = 0.01  # a set of tokens, over one condition
@@ -74,8 +74,8 @@ def find_rules(
     """A rule for each of the features, learnt from the even contexts; None: nothing predicts it.
 
     `texts` are the vocabulary's (see readable_tokens). `corpora` are the names of the stream's
-    corpora, for the words; where they are not known, see shared.explained. `seen` is called with
-    the features done, and all, after every block; it may raise to stop. Equal arguments give equal
+    corpora, for the words; where they are not known, see shared.lineage.explanations. `seen` is called
+    with the features done, and all, after every block; it may raise to stop. Equal arguments give equal
     rules.
 
     Costs: sorting a feature's firings by token, and by the token before, O(Z log Z) in all; about

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.analyzer.codes import FloatArray, IntArray
+from services.analyzer.codes.codes import FloatArray, IntArray
 from services.analyzer.explain.rules.evidence import Evidence
 from services.analyzer.explain.rules.gates import Meetings
 from services.analyzer.explain.rules.primaries import Block, Primary, pair_of

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.analyzer.codes import IntArray
+from services.analyzer.codes.codes import IntArray
+from services.analyzer.codes.standardise import BoolArray
 from services.analyzer.explain.rules.classes import (
     BLANK,
     BREAKS,
@@ -25,8 +26,7 @@ from services.analyzer.explain.rules.classes import (
     OPENS,
     bits_at,
 )
-from services.analyzer.standardise import BoolArray
-from shared.stream import HeldOut
+from shared.data.token_stream import HeldOut
 
 EIGHTHS = 8
 POSITIONS = 1 + EIGHTHS  # the first token of a context is a cell of its own

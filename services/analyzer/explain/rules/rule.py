@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from services.analyzer.codes import FloatArray, IntArray
+from services.analyzer.codes.codes import FloatArray, IntArray
+from services.analyzer.codes.standardise import BoolArray
 from services.analyzer.explain.rules.places import values_at
-from services.analyzer.standardise import BoolArray
-from shared.stream import HeldOut
+from shared.data.token_stream import HeldOut
 
 
 @dataclass(frozen=True)

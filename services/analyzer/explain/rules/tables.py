@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.analyzer.codes import FloatArray, IntArray
+from services.analyzer.codes.codes import FloatArray, IntArray
 from services.analyzer.explain.rules.evidence import SHRINK
 
 # What a set must add to the cross-validated correlation for being twice as long.

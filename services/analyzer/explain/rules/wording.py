@@ -38,7 +38,7 @@ class Words:
         return f"`{shown(text)}`" if text else f"`(token {number})`"
 
     def corpus(self, number: int) -> str:
-        """A corpus by its name, or by its number (see shared.explained) where none is known."""
+        """A corpus by its name, or by its number where none is known."""
         known = number < len(self.corpora)
         return f"corpus {self.corpora[number]}" if known else f"corpus #{number}"
 

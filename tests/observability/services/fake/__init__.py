@@ -1,9 +1,9 @@
-"""Stages of tests.fake_services, and one whose loss becomes no number."""
+"""Stages of tests.support.fake_services, and one whose loss becomes no number."""
 
 from __future__ import annotations
 
-from shared.stage import NotFiniteError, Stage
-from tests.fake_services.fake import STAGES as OTHERS
+from shared.stages.stage import NotFiniteError, Stage
+from tests.support.fake_services.fake import STAGES as OTHERS
 
 STAGES = {**OTHERS, "explode": "tests.observability.services.fake:explode"}
 PRELOAD = ()

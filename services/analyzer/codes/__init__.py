@@ -1,0 +1,1 @@
+"""Codes, and what every stage computes from them: standardising, correlation, products, windows."""

@@ -1,0 +1,90 @@
+"""Which firings of a feature are shown, and the window of tokens around each.
+
+W: shown firings (windows), K: tokens of a window, M: firings of one feature. Positions count
+tokens of the whole stream.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from services.analyzer.codes.codes import FloatArray, IntArray
+
+BINS = 10  # equal parts of a feature's range of activation, (0, maximum]
+# A model reads from left to right: what made the feature fire stands before the token.
+SHARE_BEFORE = 2 / 3
+# Firings among which the strongest windows are looked for first, times the windows wanted. Few
+# features burst so that more are needed, and to sort all of a common one's firings takes longest.
+LOOKED_AT = 32
+
+Values = npt.NDArray[np.floating[Any]]
+
+
+def window_starts(positions: IntArray, context: int, window: int) -> IntArray:
+    """Where the window of `window` <= `context` tokens around each position begins.
+
+    Two thirds of it lie before the position; windows are moved so that none leaves its context.
+    """
+    inside = positions % context
+    start = np.clip(inside - int(window * SHARE_BEFORE), 0, context - window)
+    return positions - inside + start
+
+
+def top_firings(
+    positions_M: IntArray, values_M: Values, starts_M: IntArray, count: int, window: int
+) -> IntArray:
+    """Up to `count` firings (places in M), strongest first, no two of whose windows overlap.
+
+    Equal activations are taken in the order of their positions.
+    """
+    size = min(len(values_M), LOOKED_AT * count)
+    while True:
+        among = _strongest(values_M, size)
+        left = among[np.lexsort((positions_M[among], -values_M[among]))]
+        chosen: list[np.int64] = []
+        while len(left) and len(chosen) < count:
+            chosen.append(left[0])
+            left = left[np.abs(starts_M[left] - starts_M[left[0]]) >= window]
+        if len(chosen) == count or len(among) == len(values_M):
+            return np.array(chosen, np.int64)
+        size = len(values_M)
+
+
+def _strongest(values_M: Values, size: int) -> IntArray:
+    """The `size` strongest firings (places in M), with all that equal the weakest of them."""
+    if size >= len(values_M) or size == 0:
+        return np.arange(min(size, len(values_M)))
+    weakest = np.partition(values_M, len(values_M) - size)[len(values_M) - size]
+    return np.flatnonzero(values_M >= weakest)
+
+
+def bins_of(values_M: Values, maximum: float | FloatArray | None = None) -> IntArray:
+    """The bin 0 .. 9 of each activation; the maximum is in the last one.
+
+    The maximum is that of the values, or else given: of one feature, or for each value its own.
+    """
+    top = values_M.max() if maximum is None else maximum
+    scaled: FloatArray = BINS * (values_M / np.asarray(top, np.float64))
+    return np.minimum(scaled.astype(np.int64), BINS - 1)
+
+
+def sample_firings(values_M: Values, count: int, seed: tuple[int, ...]) -> IntArray:
+    """Up to `count` different firings (places in M), spread over ten equal bins of activation.
+
+    Every bin that is not empty gives one firing before any gives a second; which bins and which
+    firings is drawn with `seed`. Strongest first.
+    """
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(values_M))
+    turn_of_bin = rng.permutation(BINS)
+    bin_M = bins_of(values_M)[shuffled]
+    grouped = np.argsort(bin_M, kind="stable")
+    sizes = np.bincount(bin_M, minlength=BINS)
+    begin = np.cumsum(sizes) - sizes
+    round_M = np.arange(len(values_M)) - np.repeat(begin, sizes)
+    order = np.lexsort((turn_of_bin[bin_M[grouped]], round_M))[:count]
+    chosen = shuffled[grouped[order]]
+    return chosen[np.lexsort((chosen, -values_M[chosen]))]

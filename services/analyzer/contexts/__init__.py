@@ -1,0 +1,1 @@
+"""Stage `contexts`: where each feature fires, and what it does."""

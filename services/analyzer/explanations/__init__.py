@@ -1,0 +1,1 @@
+"""How explanations are measured: which features, which held-out windows, which scores."""

@@ -1,0 +1,1 @@
+"""Stage `match`: features of a parent against those of a child, with their controls."""

@@ -1,0 +1,142 @@
+"""An edge: both models' features with their partners by every rule, their parts and statuses.
+
+F: features of one side, E: candidate pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from services.analyzer.codes.codes import FloatArray, IntArray
+from services.analyzer.codes.correlate import Pairs
+from services.analyzer.codes.standardise import BoolArray
+from services.analyzer.match.parts import Parts
+from shared.lineage.statuses import Fates, statuses
+
+HISTOGRAM_BINS = 50  # of best r, over [0, 1]
+
+
+@dataclass(frozen=True)
+class SideMatches:
+    """One model's features on an edge; arrays have one entry per feature.
+
+    best: the partner with the highest positive r among the other model's live features (-1: none,
+    or the feature itself is rare), best_r its r (NaN where best is -1); mutual: each is the other's
+    best, and r >= threshold; match, match_r: the one-to-one partner at r >= threshold (-1, NaN);
+    parts: what the feature is a sum of.
+    """
+
+    firings: IntArray
+    best: IntArray
+    best_r: FloatArray
+    mutual: BoolArray
+    match: IntArray
+    match_r: FloatArray
+    parts: Parts
+    min_firings: int
+
+    @property
+    def alive(self) -> BoolArray:
+        """Features that fire often enough to be told from chance."""
+        return self.firings >= self.min_firings
+
+    def fates(self) -> Fates:
+        """What the statuses are told from."""
+        parts = self.parts
+        return Fates(self.alive, self.match, parts.multiple_r_F, parts.starts_F, parts.parts_P)
+
+    def histogram(self) -> dict[str, list[float]]:
+        """Best r of the live features; those without any positive r count as 0."""
+        best_r = np.nan_to_num(self.best_r[self.alive])
+        counts, edges = np.histogram(best_r, HISTOGRAM_BINS, (0, 1))
+        return {"edges": edges.round(6).tolist(), "counts": counts.tolist()}
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Columns that need more than one correlation; NaN throughout where they were not computed."""
+
+    cosine: FloatArray
+    p: FloatArray
+    q: FloatArray
+
+    @classmethod
+    def none(cls, features: int) -> Extras:
+        """Nothing was computed."""
+        return cls(*(np.full(features, np.nan) for _ in range(3)))
+
+
+def table(side: SideMatches, status: npt.NDArray[np.str_], extras: Extras) -> pa.Table:
+    """One row per feature; NaN is null."""
+
+    def numbers(values: FloatArray) -> pa.Array:
+        return pa.array(values, pa.float64(), from_pandas=True)
+
+    parts = pa.ListArray.from_arrays(
+        pa.array(side.parts.starts_F, pa.int32()), pa.array(side.parts.parts_P, pa.int32())
+    )
+    return pa.table(
+        {
+            "feature": pa.array(np.arange(len(side.firings)), pa.int32()),
+            "firings": pa.array(side.firings, pa.int64()),
+            "best": pa.array(side.best, pa.int32()),
+            "best_r": numbers(side.best_r),
+            "mutual": pa.array(side.mutual, pa.bool_()),
+            "match": pa.array(side.match, pa.int32()),
+            "match_r": numbers(side.match_r),
+            "cosine": numbers(extras.cosine),
+            "p": numbers(extras.p),
+            "q": numbers(extras.q),
+            "multiple_r": numbers(side.parts.multiple_r_F),
+            "parts": parts,
+            "status": pa.array(status.tolist(), pa.string()),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class EdgeMatches:
+    """Both sides, and all pairs of live features whose r reaches the lowest floor."""
+
+    parent: SideMatches
+    child: SideMatches
+    pairs: Pairs
+
+    def statuses(self, threshold: float) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
+        """Statuses of the parent's and the child's features (see shared.lineage.statuses)."""
+        return statuses(threshold, self.parent.fates(), self.child.fates())
+
+    def counts(self, threshold: float) -> dict[str, Any]:
+        """Results at the threshold of the matches; a share of no features is None."""
+        alive_parent, alive_child = int(self.parent.alive.sum()), int(self.child.alive.sum())
+        of_parent, of_child = (
+            {name: int((status == name).sum()) for name in np.unique(status).tolist()}
+            for status in self.statuses(threshold)
+        )
+        persist = of_parent.get("persist", 0)
+        persist_any = int((self.parent.best_r >= threshold).sum())
+        persist_mutual = int(self.parent.mutual.sum())
+        return {
+            "alive_parent": alive_parent,
+            "alive_child": alive_child,
+            "persist": persist,
+            "disappear": of_parent.get("disappear", 0),
+            "emerge": of_child.get("emerge", 0),
+            "split": of_parent.get("split", 0),
+            "merge": of_parent.get("merge", 0),
+            "split_child": of_child.get("split", 0),
+            "merge_child": of_child.get("merge", 0),
+            "persist_any": persist_any,
+            "persist_any_child": int((self.child.best_r >= threshold).sum()),
+            "persist_mutual": persist_mutual,
+            "share": persist / alive_parent if alive_parent else None,
+            "share_any": persist_any / alive_parent if alive_parent else None,
+            "share_mutual": persist_mutual / alive_parent if alive_parent else None,
+            "best_r_parent": self.parent.histogram(),
+            "best_r_child": self.child.histogram(),
+        }

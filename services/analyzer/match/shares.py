@@ -1,0 +1,75 @@
+"""The match rules at a threshold: any, mutual best, one-to-one; and their shares over thresholds.
+
+F: features of the parent, G: of the child, E: candidate pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.analyzer.codes.codes import FloatArray, IntArray
+from services.analyzer.codes.correlate import Found, Pairs
+from services.analyzer.codes.standardise import BoolArray
+from shared.lineage.assignment import one_to_one
+
+THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # of the curve
+RULES = ("share", "share_any", "share_mutual")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of the parent's features that persist by each rule."""
+
+    one_to_one: int
+    any: int
+    mutual: int
+
+    def shares(self, alive: int) -> dict[str, float | None]:
+        """The share of the live features, by the names of RULES; None of none."""
+        counts = (self.one_to_one, self.any, self.mutual)
+        return {
+            name: count / alive if alive else None
+            for name, count in zip(RULES, counts, strict=True)
+        }
+
+
+def counts_at(threshold: float, pairs: Pairs) -> Counts:
+    """The rules on candidates, which must hold all pairs with r >= threshold."""
+    high = np.flatnonzero(pairs.r_Z >= threshold)
+    parent_E, child_E, r_E = pairs.parent_Z[high], pairs.child_Z[high], pairs.r_Z[high]
+    if len(high) == 0:
+        return Counts(0, 0, 0)
+    return Counts(
+        one_to_one=len(one_to_one(parent_E, child_E, r_E)),
+        any=len(np.unique(parent_E)),
+        mutual=len(mutual_pairs(parent_E, child_E, r_E)),
+    )
+
+
+def mutual_pairs(parent_E: IntArray, child_E: IntArray, r_E: FloatArray) -> IntArray:
+    """Which pairs are the best of both features; the lowest number wins a tie."""
+    both_E = np.ones(len(r_E), bool)
+    for own_E, other_E in ((parent_E, child_E), (child_E, parent_E)):
+        order = np.lexsort((other_E, -r_E, own_E))
+        best_E = np.zeros(len(r_E), bool)
+        best_E[order[np.flatnonzero(np.diff(own_E[order], prepend=-1))]] = True
+        both_E &= best_E
+    return np.flatnonzero(both_E)
+
+
+def mutual_features(found: Found, threshold: float) -> tuple[BoolArray, BoolArray]:
+    """Features [F] and [G] that are the best of their best, with r >= threshold."""
+    high = np.flatnonzero(found.best_r_F >= threshold)  # a comparison with NaN is False
+    high = high[found.best_G[found.best_F[high]] == high]
+    mutual_F, mutual_G = np.zeros(len(found.best_F), bool), np.zeros(len(found.best_G), bool)
+    mutual_F[high] = True
+    mutual_G[found.best_F[high]] = True
+    return mutual_F, mutual_G
+
+
+def curve(pairs: Pairs, alive: int) -> dict[str, FloatArray]:
+    """Shares by each rule at THRESHOLDS, under the names of RULES; NaN of no features."""
+    rows = [counts_at(threshold, pairs).shares(alive) for threshold in THRESHOLDS]
+    return {name: np.array([row[name] for row in rows], np.float64) for name in RULES}

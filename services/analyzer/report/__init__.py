@@ -1,0 +1,1 @@
+"""Stage `report`: inputs -> results.json -> tables, figures and the page."""

@@ -1,0 +1,192 @@
+"""Figures 3 and 4 as PNG: shaded tokens with the correlations or the activations below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from services.analyzer.report.figures.drawing import Drawing, Label, Patch, rectangle
+from services.analyzer.report.figures.features import CELL, pairs
+from services.analyzer.report.figures.png import canvas
+from services.analyzer.report.figures.text import number, short
+from services.analyzer.report.figures.theme import DISAPPEAR, NEUTRAL, PERSIST
+
+COLUMN, GUTTER, MARGIN = 480.0, 24.0, 16.0  # pixels
+SIZE, LINE = 12.0, 18.0  # of the monospaced font
+LETTER = 0.602 * SIZE  # width of every letter of it
+LETTERS = int(COLUMN / LETTER)
+SHADE = "#f29933"
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Tokens of some contexts, and the activations of one feature on them."""
+
+    title: str
+    contexts: Sequence[tuple[str | None, Sequence[str], Sequence[float]]]
+
+    @property
+    def peak(self) -> float:
+        """The strongest activation shown."""
+        return max((value for _, _, values in self.contexts for value in values), default=0.0)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Part of a token on one line."""
+
+    line: int
+    column: int
+    text: str
+    value: float
+
+
+def wrapped(tokens: Sequence[str], values: Sequence[float], letters: int) -> list[Piece]:
+    """Tokens broken into lines of at most `letters` letters, and at line feeds."""
+    pieces = []
+    line, column = 0, 0
+    for token, value in zip(tokens, values, strict=True):
+        for part in token.replace("\t", "    ").replace("\n", "↵\n").splitlines(keepends=True):
+            text = part.rstrip("\r\n")
+            if column and column + len(text) > letters:
+                line, column = line + 1, 0
+            for start in range(0, len(text), letters):
+                if start:
+                    line, column = line + 1, 0
+                chunk = text[start : start + letters]
+                pieces.append(Piece(line, column, chunk, value))
+                column += len(chunk)
+            if part.endswith("\n"):
+                line, column = line + 1, 0
+    return pieces
+
+
+def strips(columns: Sequence[Sequence[Strip]]) -> Drawing:
+    """Strips below each other in columns beside each other."""
+    width = len(columns) * (COLUMN + GUTTER) - GUTTER + 2 * MARGIN
+    laid = Drawing(width=width, height=0.0)
+    depths = [0.0]
+    for place, column in enumerate(columns):
+        left, y = MARGIN + place * (COLUMN + GUTTER), -MARGIN
+        for strip in column:
+            y = _lay(laid, strip, left, y) - 18
+        depths.append(y)
+    laid.height = -min(depths)
+    return Drawing(
+        laid.width,
+        laid.height,
+        [Patch(p.x, tuple(y + laid.height for y in p.y), p.fill, p.opacity) for p in laid.patches],
+        [],
+        [_lifted(label, laid.height) for label in laid.labels],
+    )
+
+
+def _lifted(label: Label, height: float) -> Label:
+    return Label(
+        label.x,
+        label.y + height,
+        label.text,
+        label.size,
+        label.bold,
+        label.muted,
+        anchor="left",
+        mono=label.mono,
+    )
+
+
+def _lay(drawing: Drawing, strip: Strip, left: float, y: float) -> float:
+    """Lay a strip out downwards from y; returns where it ends."""
+    drawing.labels.append(Label(left, y - 9, short(strip.title, 60), 13, bold=True))
+    y -= 26
+    for corpus, tokens, values in strip.contexts:
+        if corpus:
+            drawing.labels.append(Label(left, y - 7, short(corpus, 60), 10, muted=True))
+            y -= 17
+        pieces = wrapped(tokens, values, LETTERS)
+        for piece in pieces:
+            x, middle = left + piece.column * LETTER, y - LINE * (piece.line + 0.5)
+            if piece.value > 0 and strip.peak > 0:
+                right = x + LETTER * len(piece.text)
+                box = rectangle(x, middle - 8, right, middle + 8, 2)
+                drawing.patches.append(Patch(*box, SHADE, 0.12 + 0.83 * piece.value / strip.peak))
+            text = piece.text.lstrip(" ")
+            x += LETTER * (len(piece.text) - len(text))
+            if text:
+                drawing.labels.append(Label(x, middle, text, SIZE, mono=True))
+        y -= LINE * (max((piece.line for piece in pieces), default=0) + 1) + 8
+    return y
+
+
+def _strip(title: str, example: Mapping[str, Any], values: Sequence[Sequence[float]]) -> Strip:
+    return Strip(
+        title,
+        [
+            (context["corpus"], context["tokens"], strengths)
+            for context, strengths in zip(example["contexts"], values, strict=True)
+        ],
+    )
+
+
+def universal(example: Mapping[str, Any]) -> Figure:
+    """Figure 3: the tokens of each model in two columns, the matrix of correlations below."""
+    found = [
+        _strip(
+            f"{model} · feature {example['features'][place]}",
+            example,
+            [context["activations"][place] for context in example["contexts"]],
+        )
+        for place, model in enumerate(example["models"])
+    ]
+    drawing = strips([found[0::2], found[1::2]])
+    size = float(CELL * len(example["models"]))
+    figure = canvas.sheet(drawing.width, drawing.height + size + 80)
+    axes = canvas.region(figure, 0, size + 80, drawing.width, drawing.height)
+    canvas.draw(axes, drawing)
+    _matrix(figure, example, size)
+    return figure
+
+
+def _matrix(figure: Figure, example: Mapping[str, Any], size: float) -> None:
+    names = [canvas.drawable(short(name, 14)) for name in example["models"]]
+    values = example["correlations"]
+    axes = canvas.region(figure, 130, 40, size, size)
+    colors = LinearSegmentedColormap.from_list("shade", ["#ffffff", PERSIST])
+    filled = [[0.0 if value is None else value for value in row] for row in values]
+    axes.imshow(filled, vmin=0, vmax=1.15, cmap=colors, aspect="auto")
+    for row, line in enumerate(values):
+        for column, value in enumerate(line):
+            axes.text(column, row, number(value, 2), ha="center", va="center", fontsize=8.5)
+    axes.set_xticks(range(len(names)), names, rotation=30 if len(names) > 5 else 0)
+    axes.set_yticks(range(len(names)), names)
+    canvas.dress(axes, "Correlation of each pair")
+    axes.grid(visible=False)
+
+
+def failing(example: Mapping[str, Any]) -> Figure:
+    """Figure 4: the parent's feature and its closest match, and their activations below."""
+    sides = (("parent", "feature"), ("child", "closest"))
+    found = [
+        _strip(
+            f"{example[side]} · feature {example[which]}",
+            example,
+            [context[side] for context in example["contexts"]],
+        )
+        for side, which in sides
+    ]
+    drawing = strips([[strip] for strip in found])
+    height = 330.0
+    figure = canvas.sheet(drawing.width, drawing.height + height)
+    canvas.draw(canvas.region(figure, 0, height, drawing.width, drawing.height), drawing)
+    axes = canvas.region(figure, 90, 60, 420, height - 110)
+    points = pairs(example)
+    x, y = [point[1] for point in points], [point[2] for point in points]
+    axes.scatter(x, y, s=18, color=DISAPPEAR, alpha=0.6, linewidths=0)
+    limits = max([*x, 1e-9]), max([*y, 1e-9])
+    axes.plot([0, limits[0]], [0, limits[1]], color=NEUTRAL, linestyle="--", linewidth=0.9)
+    words = f"r = {number(example['r'])} over the whole stream"
+    canvas.dress(axes, words, found[0].title, found[1].title)
+    return figure

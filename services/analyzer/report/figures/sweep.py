@@ -1,0 +1,144 @@
+"""Figure 5, the sweep: accuracy and loss of every merge between two parents, against t."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import plotly.graph_objects as go
+
+from services.analyzer.report.figures.drawing import markup
+from services.analyzer.report.figures.text import number, short
+from services.analyzer.report.figures.theme import NEUTRAL, Panel, axis, base_layout, series
+
+HEIGHT = 400
+MEASURES = {"accuracy": "next-token accuracy", "loss": "loss (nats per token)"}
+
+
+def crossing_of(sweep: Mapping[str, Any], measure: str) -> float | None:
+    """The t at which the first two curves of that measure cross first."""
+    if measure == "accuracy":
+        value: float | None = sweep["crossing"]
+        return value
+    return sweep["crossings_loss"][0] if sweep["crossings_loss"] else None
+
+
+def _curves(sweep: Mapping[str, Any], measure: str) -> list[go.Scatter]:
+    """One line a corpus, and the reference model dashed in the same colour."""
+    traces = []
+    t = [point["t"] for point in sweep["points"]]
+    reference = sweep["reference"]
+    for place, corpus in enumerate(sweep["evaluate_on"]):
+        color = series(place)
+        values = [point["corpora"][corpus][measure] for point in sweep["points"]]
+        traces.append(
+            go.Scatter(
+                x=t,
+                y=values,
+                name=markup(f"on {short(corpus, 24)}"),
+                mode="lines+markers",
+                line={"color": color, "width": 2.4},
+                marker={"size": 6},
+                hovertemplate=f"{markup(corpus)}<br>t = %{{x:.3f}}<br>%{{y:.4f}}<extra></extra>",
+            )
+        )
+        if reference and corpus in reference["corpora"]:
+            level = reference["corpora"][corpus][measure]
+            traces.append(
+                go.Scatter(
+                    x=[0, 1],
+                    y=[level, level],
+                    name=markup(f"{short(reference['model'], 16)} on {short(corpus, 16)}"),
+                    mode="lines",
+                    line={"color": color, "width": 1.6, "dash": "dash"},
+                    hovertemplate=f"{markup(reference['model'])} on {markup(corpus)}"
+                    "<br>%{y:.4f}<extra></extra>",
+                )
+            )
+    return traces
+
+
+def _marks(sweep: Mapping[str, Any], measure: str) -> tuple[list[Any], list[Any]]:
+    """Vertical lines and their words: the crossing, and the merges of the family on this axis."""
+    crossing = crossing_of(sweep, measure)
+    marks = [(crossing, f"curves cross at t = {number(crossing)}", "dot", 1.0)] if crossing else []
+    for row, merge in enumerate(sweep["merges"]):
+        place = f"t = {merge['place']:.3g}"
+        marks.append(
+            (merge["place"], f"{short(merge['model'], 20)} ({place})", "solid", 1.07 + 0.07 * row)
+        )
+    shapes, words = [], []
+    for t, text, dash, level in marks:
+        shapes.append(
+            {
+                "type": "line",
+                "x0": t,
+                "x1": t,
+                "yref": "paper",
+                "y0": 0,
+                "y1": 1,
+                "line": {"color": NEUTRAL, "width": 1.4, "dash": dash},
+            }
+        )
+        words.append(
+            {
+                "x": t,
+                "y": level,
+                "yref": "paper",
+                "text": markup(text),
+                "showarrow": False,
+                "xanchor": "left" if t < 0.5 else "right",
+                "yanchor": "bottom",
+                "font": {"size": 11},
+            }
+        )
+    return shapes, words
+
+
+def figure(sweep: Mapping[str, Any], measure: str) -> go.Figure:
+    """One measure ("accuracy" or "loss") of a sweep of results.json against t."""
+    shapes, words = _marks(sweep, measure)
+    at_zero, at_one = (markup(short(sweep[end], 18)) for end in ("at_zero", "at_one"))
+    return go.Figure(
+        data=_curves(sweep, measure),
+        layout=base_layout(
+            height=HEIGHT,
+            margin={"l": 8, "r": 16, "t": 30 + 20 * len(sweep["merges"]), "b": 8},
+            xaxis=axis(
+                range=[-0.02, 1.02],
+                tickvals=[0, 0.25, 0.5, 0.75, 1],
+                ticktext=[f"0<br>{at_zero}", "0.25", "0.5", "0.75", f"1<br>{at_one}"],
+                title={"text": "t", "standoff": 2},
+            ),
+            yaxis=axis(title={"text": MEASURES[measure], "standoff": 8}),
+            legend={
+                "orientation": "h",
+                "y": -0.24,
+                "yanchor": "top",
+                "x": 0,
+                "font": {"size": 11},
+                "entrywidth": 0.5,
+                "entrywidthmode": "fraction",
+            },
+            shapes=shapes,
+            annotations=words,
+            hovermode="closest",
+            dragmode=False,
+        ),
+    )
+
+
+def panels(name: str, sweep: Mapping[str, Any], number_: int) -> list[Panel]:
+    """Accuracy and loss, as two figures that stand side by side where there is room."""
+    return [
+        Panel(
+            id=f"figure-sweep-{number_}-{measure}",
+            figure=figure(sweep, measure),
+            height=HEIGHT,
+            min_width=300,
+            title=words.capitalize(),
+            alternative=f"{words} of the merges of {sweep['at_zero']} (t = 0) and "
+            f"{sweep['at_one']} (t = 1) in the sweep {name}; the table below has the numbers",
+        )
+        for measure, words in MEASURES.items()
+    ]

@@ -1,0 +1,1 @@
+"""results.json: one file a part of it."""

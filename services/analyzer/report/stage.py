@@ -1,0 +1,44 @@
+"""The report stage: results.json, report.html, CSV tables and PNG figures of an experiment."""
+
+from __future__ import annotations
+
+import json
+
+from services.analyzer.report.figures.png import images
+from services.analyzer.report.inputs import inputs as material
+from services.analyzer.report.page import page
+from services.analyzer.report.results import results
+from services.analyzer.report.tables import tables
+from shared.stages.parameters import ReportParameters
+from shared.stages.stage import Leave, Stage
+
+STEPS = 5
+
+
+def _step(stage: Stage, done: int) -> None:
+    stage.progress(done, STEPS, "steps")
+    if stage.stopping:
+        raise Leave
+
+
+def run(stage: Stage) -> None:
+    """Write the four kinds of files; see `results` for what the numbers mean."""
+    parameters = ReportParameters.model_validate(stage.parameters)
+    found = material.read(parameters, stage.inputs)
+    _step(stage, 1)
+    values = results.assemble(found)
+    text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    (stage.output / "results.json").write_text(text, "utf-8")
+    _step(stage, 2)
+    tables.write(values, stage.inputs, stage.output / "csv")
+    _step(stage, 3)
+    images.write(values, stage.output / "png")
+    _step(stage, 4)
+    (stage.output / "report.html").write_text(page.render(values, text), "utf-8")
+    _step(stage, 5)
+    stage.results.update(
+        models=len(values["models"]),
+        edges=len(values["edges"]),
+        universal=len(values["universal"]),
+        sweeps=len(values["sweeps"]),
+    )

@@ -1,0 +1,1 @@
+"""The CSV files: one file a part of results.json."""

@@ -1,0 +1,135 @@
+"""Features followed along the edges of a family of models.
+
+M: models, E: edges, F: features of a model, U: universal features, P: features on their way. The
+match of an edge is an array [F] over the parent's features: the one-to-one partner in the child, or
+-1. Models are numbered so that parents come before their children.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from services.analyzer.codes.codes import IntArray
+from services.analyzer.codes.standardise import BoolArray
+
+Edge = tuple[int, int]  # parent, child: numbers of models
+
+
+def universal_chains(
+    widths: Sequence[int], edges: Sequence[Edge], matches: Sequence[IntArray]
+) -> IntArray:
+    """One feature per model such that every edge matches its parent's to its child's: [U, M].
+
+    `widths` gives each model's number of features. Rows are sorted by the first model's feature.
+    Where two parents meet in a child, both must lead to the same feature. A family without edges,
+    or in parts that no edge connects, has no universal feature.
+    """
+    reached: dict[int, IntArray] = {0: np.arange(widths[0])}
+    steps = _steps(widths, edges, matches)
+    waiting = [0]
+    while waiting:
+        here = waiting.pop(0)
+        for source, target, step_F in steps:
+            if source == here and target not in reached:
+                reached[target] = _follow(step_F, reached[source])
+                waiting.append(target)
+    if not edges or len(reached) < len(widths):
+        return np.empty((0, len(widths)), np.int64)
+    chains_UM = np.stack([reached[model] for model in range(len(widths))], axis=1)
+    whole = (chains_UM >= 0).all(axis=1)
+    for (parent, child), match_F in zip(edges, matches, strict=True):
+        whole &= _follow(match_F, chains_UM[:, parent]) == chains_UM[:, child]
+    return chains_UM[whole]
+
+
+def models_reached(
+    edges: Sequence[Edge], matches: Sequence[IntArray], model: int, feature: int
+) -> list[int]:
+    """Numbers of the descendants in which matches, followed from the feature, end up."""
+    found: set[Edge] = set()  # model, feature
+    waiting = [(model, feature)]
+    while waiting:
+        here, number = waiting.pop()
+        for (parent, child), match_F in zip(edges, matches, strict=True):
+            step = (child, int(match_F[number])) if parent == here else (child, -1)
+            if step[1] >= 0 and step not in found:
+                found.add(step)
+                waiting.append(step)
+    return sorted({reached for reached, _ in found})
+
+
+def reached_from(
+    widths: Sequence[int], edges: Sequence[Edge], matches: Sequence[IntArray], model: int
+) -> dict[int, BoolArray]:
+    """Which features of the model matches lead from into each descendant, over any path: [F] each.
+
+    Every descendant has an entry. Paths may part and end in different features of a descendant;
+    one that arrives is enough.
+    """
+    start = np.arange(widths[model])
+    arrived = {model: (start, start)}  # feature of `model`, and where it is now: both [P]
+    for (parent, child), match_F in _in_order(edges, matches):
+        if parent not in arrived:
+            continue
+        origin_P, here_P = arrived[parent]
+        kept = match_F[here_P] >= 0
+        pair_P = origin_P[kept] * widths[child] + match_F[here_P[kept]]
+        if child in arrived:
+            before_P = arrived[child][0] * widths[child] + arrived[child][1]
+            pair_P = np.union1d(before_P, pair_P)
+        arrived[child] = pair_P // widths[child], pair_P % widths[child]
+    del arrived[model]
+    return {descendant: np.isin(start, origin_P) for descendant, (origin_P, _) in arrived.items()}
+
+
+def unbroken_from_roots(
+    widths: Sequence[int], edges: Sequence[Edge], matches: Sequence[IntArray]
+) -> list[BoolArray]:
+    """Per model, which features [F] a chain of matches from a model without parents leads to.
+
+    Every feature of a model without parents counts as such.
+    """
+    children = {child for _, child in edges}
+    found = [np.full(width, model not in children) for model, width in enumerate(widths)]
+    for (parent, child), match_F in _in_order(edges, matches):
+        onward = match_F[found[parent]]
+        found[child][onward[onward >= 0]] = True
+    return found
+
+
+def found_in_parents(
+    widths: Sequence[int], edges: Sequence[Edge], matches: Sequence[IntArray], model: int
+) -> dict[int, BoolArray]:
+    """By parent of the model (in the order of the edges), which of its features [F] match there."""
+    found = {}
+    for (parent, child), match_F in zip(edges, matches, strict=True):
+        if child == model:
+            found[parent] = np.zeros(widths[child], bool)
+            found[parent][match_F[match_F >= 0]] = True
+    return found
+
+
+def _in_order(edges: Sequence[Edge], matches: Sequence[IntArray]) -> list[tuple[Edge, IntArray]]:
+    """Edges and matches such that all edges into a model come before those out of it."""
+    pairs = zip(edges, matches, strict=True)
+    return sorted(pairs, key=lambda pair: (pair[0][1], pair[0][0]))
+
+
+def _steps(
+    widths: Sequence[int], edges: Sequence[Edge], matches: Sequence[IntArray]
+) -> list[tuple[int, int, IntArray]]:
+    """Every edge in both directions: a one-to-one match can be followed backwards."""
+    steps = []
+    for (parent, child), match_F in zip(edges, matches, strict=True):
+        back = np.full(widths[child], -1)
+        matched = np.flatnonzero(match_F >= 0)
+        back[match_F[matched]] = matched
+        steps += [(parent, child, match_F), (child, parent, back)]
+    return steps
+
+
+def _follow(step_F: IntArray, features: IntArray) -> IntArray:
+    """The partners of the features, -1 for those that are -1 already."""
+    return np.where(features >= 0, step_F[features], -1)

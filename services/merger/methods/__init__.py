@@ -1,0 +1,1 @@
+"""Ways to combine the weights of models, one file each."""

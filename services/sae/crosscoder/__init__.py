@@ -1,0 +1,1 @@
+"""Stage `crosscoder`: one dictionary of two models at once."""

@@ -1,0 +1,1 @@
+"""Sparse activations: which entries are active, and products over these alone."""

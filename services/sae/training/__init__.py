@@ -1,0 +1,1 @@
+"""Training a dictionary: the loop, its optimiser, dead features, steering, resuming."""

@@ -1,0 +1,1 @@
+"""Stage `train`: pre-training and fine-tuning."""

@@ -1,0 +1,1 @@
+"""Files from outside: what they are, how they are read, and the token streams of them."""

@@ -1,0 +1,1 @@
+"""What is said about features along a lineage, computed once for REST and the report."""

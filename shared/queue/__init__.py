@@ -1,0 +1,1 @@
+"""Redis: doorbells by Celery, and leases."""

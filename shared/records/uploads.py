@@ -1,0 +1,114 @@
+"""Uploaded files in the store: the bytes by their digest, and what a user's name points to."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import tempfile
+import zipfile
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from shared.records.artifacts import sha256_of
+from shared.resolve.resolved import UploadInfo
+from shared.store import NotFoundError, Store
+
+SMALL = 64 << 20  # bytes; the largest tokenizer.json in use has 33 MB
+
+
+class UploadStore:
+    """All uploads of one installation."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def keep(self, info: UploadInfo, path: Path, owner: str = "") -> None:
+        """Take an inspected file into the store (it is moved), then let the name point to it.
+
+        Bytes that are there already are written again: they are as new as the name then, so nobody
+        collects them as old in between.
+        """
+        self._store.put_file(f"blobs/{info.digest}", path)
+        pointer = {**asdict(info), "owner": owner}
+        self._store.put(_pointer(info.name), json.dumps(pointer).encode())
+
+    def get(self, name: str) -> UploadInfo:
+        """The upload of that name; NotFoundError if there is none."""
+        pointer = self._read(name)
+        # Not the owner, who is no part of a resolved spec, nor what only a newer release knows.
+        known = {field.name for field in fields(UploadInfo)} & pointer.keys()
+        return UploadInfo(**{name: pointer[name] for name in known})
+
+    def find(self, name: str) -> UploadInfo | None:
+        """The upload of that name, or None."""
+        try:
+            return self.get(name)
+        except (NotFoundError, ValueError):
+            return None
+
+    def owner(self, name: str) -> str:
+        """Who uploaded it: the name of an API key, "" without keys; NotFoundError as for `get`."""
+        owner: str = self._read(name).get("owner", "")
+        return owner
+
+    def _read(self, name: str) -> dict[str, Any]:
+        pointer: dict[str, Any] = json.loads(self._store.get(_pointer(name)))
+        return pointer
+
+    def names(self) -> list[str]:
+        """The names of all uploads, sorted."""
+        found = [info.name.removeprefix("uploads/") for info in self._store.list("uploads/")]
+        return sorted(name.removesuffix(".json") for name in found)
+
+    def all(self) -> list[UploadInfo]:
+        """Every upload, by name."""
+        return [info for name in self.names() if (info := self.find(name)) is not None]
+
+    def delete(self, name: str) -> None:
+        """Forget a name. The bytes stay: a plan may have pinned them, or another name."""
+        self._store.delete(_pointer(name))
+
+    def read_small(self, info: UploadInfo, file: str) -> bytes | None:
+        """A small file of an upload: the tokenizer.json itself, or a member of an archive.
+
+        The member may lie in a folder; None when there is none of that name or it is too large.
+        """
+        if info.format == "tokenizer":
+            return self._store.get(f"blobs/{info.digest}")
+        with tempfile.TemporaryDirectory() as directory:
+            path = self.local_copy(info.digest, Path(directory))
+            if info.format == "zip":
+                return _from_zip(path, file)
+            return _from_tar(path, file) if info.format == "tar" else None
+
+    def local_copy(self, digest: str, directory: Path) -> Path:
+        """The uploaded bytes as a local file: the store's own, or a copy in `directory`."""
+        own = self._store.local_path(f"blobs/{digest}")
+        if own is None:
+            own = directory / digest
+            self._store.download(f"blobs/{digest}", own)
+            if sha256_of(own) != digest:
+                raise OSError(f"the upload {digest} does not have the content it was stored with")
+        return own
+
+
+def _pointer(name: str) -> str:
+    return f"uploads/{name}.json"
+
+
+def _from_zip(path: Path, file: str) -> bytes | None:
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename.rsplit("/", 1)[-1] == file and entry.file_size <= SMALL:
+                return archive.read(entry)
+    return None
+
+
+def _from_tar(path: Path, file: str) -> bytes | None:
+    with tarfile.open(path) as archive:
+        for entry in archive:
+            right = entry.isfile() and entry.name.rsplit("/", 1)[-1] == file
+            if right and entry.size <= SMALL and (member := archive.extractfile(entry)):
+                return member.read()
+    return None

@@ -1,0 +1,1 @@
+"""From a spec to a resolved one: everything that can move is pinned."""

@@ -1,0 +1,81 @@
+"""A spec with everything that could move pinned to its content. Pure data: no input, no output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.spec.document import Spec
+from shared.spec.models import Architecture
+
+UploadFormat = Literal["jsonl", "parquet", "text", "zip", "tar", "tokenizer"]
+UNRESOLVED = "unresolved"
+
+
+@dataclass(frozen=True)
+class UploadInfo:
+    """An upload as the store knows it: name, sha256 (hex), format, size and number of rows.
+
+    `rows` is None where the format has none or nobody counted.
+    """
+
+    name: str
+    digest: str
+    format: UploadFormat
+    bytes: int
+    rows: int | None = None
+
+
+class BuiltinText(BaseModel):
+    """A built-in corpus: the digest that names its content, and its size where it is known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    digest: str
+    bytes: int | None = None
+
+
+class ImportedModel(BaseModel):
+    """What the config.json of an imported model says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: Architecture
+    vocab_size: int
+
+
+class PinnedLanguageModel(BaseModel):
+    """The server's language model as it was when the spec was submitted.
+
+    `endpoint` is the sha256 (hex) of its address and name, `prompts` that of the project's prompts
+    (see shared.stages.parameters.LanguageModel); `label` is what its operator calls it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoint: str
+    label: str
+    prompts: str
+
+
+class ResolvedSpec(BaseModel):
+    """A spec whose hub revisions are commits, with the content of its uploads and built-in texts.
+
+    `uploads` are keyed by upload name, `builtins` by the name of the text, `imported` by model (a
+    model whose configuration could not be read is missing). `vocab_size` is None where it cannot
+    be known before the tokenizer is there. `provisional` says that a revision is "unresolved".
+    `language_model` is there where the spec asks for it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spec: Spec
+    uploads: dict[str, UploadInfo] = {}
+    builtins: dict[str, BuiltinText] = {}
+    imported: dict[str, ImportedModel] = {}
+    vocab_size: int | None = None
+    provisional: bool = False
+    # Left out of a dump when there is none, so that experiments without it keep their ids.
+    language_model: PinnedLanguageModel | None = Field(None, exclude_if=lambda value: value is None)

@@ -1,0 +1,33 @@
+"""A service with one stage, which asks a language model about planted features."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from services.analyzer.explain.language_model import ask, client
+from shared.stages.parameters import LanguageModel
+from shared.stages.stage import Stage
+from tests.support.planted_features import planted
+
+STAGES = {"ask": "tests.support.fake_services.asker:ask_about_planted"}
+PRELOAD = ("numpy",)
+
+
+def ask_about_planted(stage: Stage) -> None:
+    """What is answered, as a file; `pid_file` tells a test whom to kill."""
+    Path(stage.parameters["pid_file"]).write_text(f"{os.getpid()} {stage.checkpoints.parent}")
+    client.PATIENCE = stage.parameters["patience"]
+    model = LanguageModel.model_validate(stage.parameters["language_model"])
+    spent = ask(stage, model, planted(stage.parameters["features"]))
+    answers = [
+        {
+            "explanation": one.explanation,
+            "predicted": None if one.predicted_WK is None else one.predicted_WK.tolist(),
+            "failure": one.failure,
+        }
+        for one in spent.answered
+    ]
+    (stage.output / "answers.json").write_text(json.dumps(answers))
+    stage.results |= {"requests": spent.requests, "tokens": spent.tokens, "covered": spent.covered}
