@@ -43,7 +43,7 @@ from services.sae.training.loop import State, Trainer
 from services.sae.variants import REVIVALS, VARIANTS, WITH_K, make_variant
 from services.sae.weights import Weights
 from shared.lm.device import device, keep_memory
-from shared.stages.parameters import DictionaryParameters
+from shared.stages.sae import DictionaryParameters
 
 PEER = Path(__file__).parent / "peers" / "steps.py"
 PEERS = {

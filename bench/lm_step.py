@@ -29,7 +29,7 @@ from services.trainer.train.optimiser import clip_gradients, make_optimiser
 from shared.lm.attention import use_cpu_attention
 from shared.lm.device import autocast, device, keep_memory, resolve
 from shared.lm.loss import next_token_loss
-from shared.stages.parameters import TrainParameters
+from shared.stages.trainer import TrainParameters
 
 # vocabulary, hidden, mlp, heads, kv_heads, batch, block
 SHAPES = {

@@ -28,7 +28,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.support.planted_world import Floats, Sizes, Truth, World, planted
+from bench.support.planted_world import Sizes, Truth, World, planted
 from services.analyzer.codes.codes import Codes
 from services.analyzer.codes.correlate import search
 from services.analyzer.match.edge import EdgeMatches
@@ -37,7 +37,8 @@ from services.analyzer.match.shares import mutual_pairs
 from services.sae.start import activation_scale
 from services.sae.training.loop import Trainer, start_state
 from services.sae.weights import fold_scale
-from shared.stages.parameters import DictionaryParameters
+from shared.arrays import Float32Array
+from shared.stages.sae import DictionaryParameters
 
 THRESHOLD, MIN_FIRINGS = 0.8, 10
 STANDS_FOR = 0.5  # least r between a dictionary's feature and the true one
@@ -69,7 +70,7 @@ class Score:
     f1: float
 
 
-def codes_of(dense_NF: Floats) -> Codes:
+def codes_of(dense_NF: Float32Array) -> Codes:
     """Sparse codes of dense activations."""
     token_Z, feature_Z = np.nonzero(dense_NF)
     starts = np.searchsorted(token_Z, np.arange(len(dense_NF) + 1))
@@ -77,7 +78,9 @@ def codes_of(dense_NF: Floats) -> Codes:
     return Codes(starts, feature_Z.astype(np.int32), values, dense_NF.shape[1])
 
 
-def trained_codes(train_ND: Floats, held_ND: Floats, setting: Setting, seed: int) -> Codes:
+def trained_codes(
+    train_ND: Float32Array, held_ND: Float32Array, setting: Setting, seed: int
+) -> Codes:
     """Features of a dictionary trained on some activations, over others."""
     parameters = _parameters(setting, seed)
     generator = torch.Generator().manual_seed(seed)
@@ -184,7 +187,7 @@ def run(seed: int, setting: Setting, trained: bool = True) -> list[Score]:
 
 def _with_dictionaries(
     world: World,
-    held_NQ: Floats,
+    held_NQ: Float32Array,
     true: tuple[Codes, Codes],
     setting: Setting,
     seed: int,

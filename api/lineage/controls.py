@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from api.lineage.names import Lineage
-from shared.lineage.shares import FloatArray, adjusted, adjusted_interval
+from shared.arrays import FloatArray
+from shared.lineage.shares import adjusted, adjusted_interval
 
 Values = dict[str, Any]
 RULES = ("share", "share_any", "share_mutual")

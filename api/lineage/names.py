@@ -18,7 +18,7 @@ from shared.experiments.experiments import Experiment
 from shared.records.artifacts import Manifest
 from shared.records.releases import read_values
 from shared.spec import split_name
-from shared.stages.parameters import ReportParameters
+from shared.stages.report import ReportParameters
 from shared.store import NotFoundError
 
 MODEL_KINDS = ("pretrain", "finetune", "merge", "import")

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, Field
 
 from api.stored.matches import Side, Status
+from shared.arrays import IntArray
 from shared.lineage.explanations import harmless
 from shared.lineage.statuses import STATUSES
 
-IntArray = npt.NDArray[np.int64]
 Names = Mapping[int, str]  # what features are about, by number
 Sort = Literal["feature", "firings", "best_r", "r", "multiple_r", "q"]
 Order = Literal["asc", "desc"]

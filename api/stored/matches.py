@@ -20,18 +20,16 @@ import pyarrow.compute as pc
 
 from api.http.problems import SpecProblem
 from api.stored.files import StageFiles
+from shared.arrays import BoolArray, FloatArray, IntArray
 from shared.lineage.assignment import matches_at
 from shared.lineage.statuses import STATUSES, Fates, statuses
 from shared.records.artifacts import Artifacts, Manifest
 from shared.records.releases import read_values
-from shared.stages.parameters import MatchParameters
+from shared.stages.analyzer import MatchParameters
 from shared.store import NotFoundError, Store
 
 KEPT = 16  # edges in memory; one of 2 x 16 384 features takes 3 MB
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 SideName = Literal["parent", "child"]
 Status = Literal["persist", "split", "merge", "disappear", "emerge", "rare"]
 

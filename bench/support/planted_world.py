@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+from shared.arrays import Float32Array
 
 DENSITY = 0.02  # share of the tokens on which a feature fires, and that of its parts together
 # How the firings of a feature fall on its parts. The r of a part is about the root of its share, so
@@ -53,14 +53,16 @@ class World:
     directions_FD, directions_GD: unit directions of the features in activations.
     """
 
-    density_Q: Floats
-    parent_QF: Floats
-    child_QG: Floats
-    directions_FD: Floats
-    directions_GD: Floats
+    density_Q: Float32Array
+    parent_QF: Float32Array
+    child_QG: Float32Array
+    directions_FD: Float32Array
+    directions_GD: Float32Array
     truth: Truth
 
-    def draw(self, rng: np.random.Generator, tokens: int) -> tuple[Floats, npt.NDArray[np.int32]]:
+    def draw(
+        self, rng: np.random.Generator, tokens: int
+    ) -> tuple[Float32Array, npt.NDArray[np.int32]]:
         """Magnitudes 1 + Exp(1) of firing sources [N, Q], and each token's document [N]."""
         lengths = rng.integers(*LENGTHS, size=tokens // LENGTHS[0] + 1)
         documents_N = np.repeat(np.arange(len(lengths)), lengths)[:tokens].astype(np.int32)
@@ -70,11 +72,11 @@ class World:
         strength = 1 + rng.exponential(1.0, fires.shape)
         return np.where(fires, strength, 0).astype(np.float32), documents_N
 
-    def codes(self, sources_NQ: Floats) -> tuple[Floats, Floats]:
+    def codes(self, sources_NQ: Float32Array) -> tuple[Float32Array, Float32Array]:
         """True activations of the features of the parent [N, F] and of the child [N, G]."""
         return sources_NQ @ self.parent_QF, sources_NQ @ self.child_QG
 
-    def activations(self, sources_NQ: Floats) -> tuple[Floats, Floats]:
+    def activations(self, sources_NQ: Float32Array) -> tuple[Float32Array, Float32Array]:
         """What a dictionary of each model reads [N, D]: its features in superposition."""
         parent_NF, child_NG = self.codes(sources_NQ)
         return parent_NF @ self.directions_FD, child_NG @ self.directions_GD
@@ -127,7 +129,9 @@ class _Side:
         self._sources += features
         self._statuses += [status] * len(features)
 
-    def shuffled(self, sources: int, rng: np.random.Generator) -> tuple[Floats, tuple[str, ...]]:
+    def shuffled(
+        self, sources: int, rng: np.random.Generator
+    ) -> tuple[Float32Array, tuple[str, ...]]:
         """Membership [Q, F] and statuses in a random order."""
         order = rng.permutation(len(self._sources))
         member_QF = np.zeros((sources, len(order)), np.float32)
@@ -136,7 +140,7 @@ class _Side:
         return member_QF, tuple(self._statuses[number] for number in order)
 
 
-def _directions(features: int, rng: np.random.Generator) -> Floats:
+def _directions(features: int, rng: np.random.Generator) -> Float32Array:
     directions_FD = rng.standard_normal((features, WIDTH))
     unit_FD = directions_FD / np.linalg.norm(directions_FD, axis=1, keepdims=True)
     return unit_FD.astype(np.float32)

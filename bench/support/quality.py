@@ -18,7 +18,7 @@ from services.sae.variants import WITH_K
 from shared.data.token_stream import held_out
 from shared.lm import hooks
 from shared.lm.loss import evaluate
-from shared.stages.parameters import DictionaryParameters
+from shared.stages.sae import DictionaryParameters
 
 HELD_OUT = 20_000  # tokens
 GLOBAL_THRESHOLD = ("batchtopk", "matryoshka")

@@ -19,7 +19,7 @@ from shared.lm.dictionary import Dictionary, load_dictionary
 from shared.lm.hooks import activations
 from shared.lm.hooks import width as hook_width
 from shared.lm.load import load_model
-from shared.stages.parameters import EncodeParameters
+from shared.stages.analyzer import EncodeParameters
 from shared.stages.stage import Leave, Stage, StageError
 
 # Fixed sizes: another batch could round differently, and the same key must give the same bits.

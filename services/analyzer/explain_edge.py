@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from services.analyzer.codes.codes import Codes, FloatArray, IntArray, load_codes
-from services.analyzer.explanations.chosen import Names
+from services.analyzer.codes.codes import Codes, load_codes
 from services.analyzer.explanations.held_out import EVERY
-from services.analyzer.explanations.scores import Values, interval_of, mean_of, simulation_scores
-from shared.stages.parameters import ExplainEdgeParameters
+from services.analyzer.explanations.scores import interval_of, mean_of, simulation_scores
+from shared.arrays import Float32Array, FloatArray, IntArray, NameArray
+from shared.stages.analyzer import ExplainEdgeParameters
 from shared.stages.stage import Leave, Stage, StageError
 
 NONE = -1  # no partner
@@ -31,7 +31,7 @@ NONE = -1  # no partner
 class Partners:
     """Of every feature of the parent: its status on the edge, and the child's feature beside it."""
 
-    status_F: Names
+    status_F: NameArray
     partner_F: IntArray
     r_F: FloatArray
 
@@ -107,7 +107,7 @@ def _cross(
     return simulation_scores(true_WK, predicted_WK, bounds_N)
 
 
-def _simulated(explain: Path, features: IntArray) -> tuple[IntArray, IntArray, Values]:
+def _simulated(explain: Path, features: IntArray) -> tuple[IntArray, IntArray, Float32Array]:
     """The windows of these features that have a simulation: feature, start, predictions [W, K]."""
     table = pq.read_table(
         explain / "simulations.parquet",

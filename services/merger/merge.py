@@ -14,7 +14,7 @@ from services.merger.parents import check_parents
 from services.merger.tensors import Layout, Writer, read
 from shared.lm.device import set_threads
 from shared.lm.save import copy_tokenizer
-from shared.stages.parameters import MergeParameters
+from shared.stages.merger import MergeParameters
 from shared.stages.stage import Leave, Stage, StageError
 
 CONFIGURATIONS = ("config.json", "generation_config.json")

@@ -13,7 +13,7 @@ from services.merger.methods.slerp import slerp
 from services.merger.parents import check_parents
 from shared.lm.load import load_model
 from shared.lm.validation import evaluate_corpora, validation_contexts
-from shared.stages.parameters import SweepParameters
+from shared.stages.merger import SweepParameters
 from shared.stages.stage import Leave, Stage, StageError
 
 POINTS = "points.json"

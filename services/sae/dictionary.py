@@ -19,7 +19,7 @@ from services.sae.training.member import ORDER, SHUFFLE, Member, begin, resume, 
 from services.sae.variants.base import Buffers
 from shared.lm.device import device
 from shared.lm.load import load_model
-from shared.stages.parameters import DictionaryParameters
+from shared.stages.sae import DictionaryParameters
 from shared.stages.stage import Stage, StageError
 
 FIGURES_SECONDS = 1.0  # between figures that are only for the progress display

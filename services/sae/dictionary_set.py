@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from services.sae.dictionary import Directories, train_all
-from shared.stages.parameters import DictionaryParameters, DictionarySetParameters, MemberParameters
+from shared.stages.sae import DictionaryParameters, DictionarySetParameters, MemberParameters
 from shared.stages.stage import Stage, StageError
 
 COMMON = ("hook", "layer", "tokens", "context", "batch", "seed", "replicate")

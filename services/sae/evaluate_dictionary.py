@@ -19,7 +19,7 @@ from shared.lm import hooks
 from shared.lm.dictionary import Dictionary, load_dictionary
 from shared.lm.load import load_model
 from shared.lm.loss import evaluate
-from shared.stages.parameters import EvaluateDictionaryParameters
+from shared.stages.sae import EvaluateDictionaryParameters
 from shared.stages.stage import Leave, Stage, StageError
 
 # Bins of log10 density: from one token in ten million to every token, four a decade.

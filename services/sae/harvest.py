@@ -25,7 +25,7 @@ from shared.data.token_stream import TrainingStream
 from shared.failpoints import reached
 from shared.lm import hooks
 from shared.lm.load import load_model
-from shared.stages.parameters import HarvestParameters
+from shared.stages.sae import HarvestParameters
 from shared.stages.stage import Stage, StageError
 
 SHARD_BYTES = 2**27

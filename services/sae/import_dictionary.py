@@ -17,7 +17,7 @@ from shared.data.unpack import unpack
 from shared.lm import hooks
 from shared.lm.dictionary import CONFIG, SCALER, WEIGHTS, Dictionary, load_dictionary
 from shared.lm.load import load_skeleton
-from shared.stages.parameters import ImportDictionaryParameters
+from shared.stages.sae import ImportDictionaryParameters
 from shared.stages.stage import Stage, StageError
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 
 from services.trainer.run_checkpoints import kept_name
-from shared.stages.parameters import CheckpointParameters
 from shared.stages.stage import Stage, StageError
+from shared.stages.trainer import CheckpointParameters
 
 
 def run(stage: Stage) -> None:

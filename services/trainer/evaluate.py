@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shared.lm.load import load_model
 from shared.lm.validation import evaluate_corpora, validation_contexts
-from shared.stages.parameters import EvaluateParameters
 from shared.stages.stage import Leave, Stage, StageError
+from shared.stages.trainer import EvaluateParameters
 
 
 def run(stage: Stage) -> None:

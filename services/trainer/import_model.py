@@ -14,8 +14,8 @@ from shared.data.unpack import unpack
 from shared.lm.load import load_model
 from shared.lm.loss import output_weight
 from shared.lm.save import describe, save_model
-from shared.stages.parameters import ImportParameters
 from shared.stages.stage import Stage, StageError
+from shared.stages.trainer import ImportParameters
 
 HUB_FILES = (
     "config.json",

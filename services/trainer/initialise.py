@@ -11,8 +11,8 @@ import torch
 from transformers import GenerationConfig, MistralConfig, MistralForCausalLM
 
 from shared.lm.save import describe, save_model
-from shared.stages.parameters import Architecture, InitialiseParameters
 from shared.stages.stage import Stage, StageError
+from shared.stages.trainer import Architecture, InitialiseParameters
 
 
 def run(stage: Stage) -> None:

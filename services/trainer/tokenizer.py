@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from shared.data.inspect import is_tokenizer
-from shared.stages.parameters import (
+from shared.stages.stage import Leave, Stage, StageError
+from shared.stages.trainer import (
     PretrainedTokenizer,
     TokenizerParameters,
     TrainedTokenizer,
     UploadedTokenizer,
 )
-from shared.stages.stage import Leave, Stage, StageError
 
 END_OF_TEXT = "<|endoftext|>"
 BYTES = 256  # entries that every byte-level vocabulary starts with

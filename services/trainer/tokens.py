@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 from tokenizers import Encoding, Tokenizer
 
 from services.trainer.tokenizer import load_tokenizer
-from shared.stages.parameters import TokensParameters
 from shared.stages.stage import Leave, Stage, StageError
+from shared.stages.trainer import TokensParameters
 
 MAX_LABELS = 32  # bits of a label word
 LABELLED_ROWS = 32  # validation documents at a time: offsets take twenty times the room of ids

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
+from shared.arrays import IntArray
 
 
 def _contexts(blocks: npt.NDArray[np.integer], context: int) -> npt.NDArray[np.integer]:

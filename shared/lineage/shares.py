@@ -7,9 +7,8 @@ threshold.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from shared.arrays import FloatArray
 
 # Below this distance the ceiling is no better than chance: there is no scale to measure on.
 LEAST_RANGE = 0.01

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from shared.arrays import BoolArray, FloatArray, IntArray
 
 # Every status there is, in the order in which tables and figures show them.
 STATUSES = ("persist", "split", "merge", "disappear", "emerge", "rare")

@@ -9,7 +9,13 @@ from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, derived_seed, numbered
 from shared.spec import distribution, family, group_edges, group_models
 from shared.spec.dictionaries import Dictionaries, Recipe
-from shared.stages import parameters as p
+from shared.stages.sae import (
+    CrosscoderParameters,
+    DictionaryParameters,
+    EvaluateDictionaryParameters,
+    HarvestParameters,
+    ImportDictionaryParameters,
+)
 
 AUX_COEFFICIENT = 1 / 32  # Gao et al. 2024, Scaling and evaluating sparse autoencoders, section A.2
 
@@ -62,7 +68,7 @@ def add_quality(
     draft: Draft, title: str, recipe: Recipe, inputs: dict[str, str], estimate: Estimate
 ) -> str:
     """The evaluation of a dictionary."""
-    parameters = p.EvaluateDictionaryParameters(
+    parameters = EvaluateDictionaryParameters(
         hook=recipe.hook,
         layer=recipe.layer,
         tokens=recipe.evaluate_tokens,
@@ -90,7 +96,7 @@ def _harvest_of(
     pays = group.harvest == "auto" and estimates.harvest_pays(group, size)
     if group.harvest != "shards" and not pays:
         return {}
-    parameters = p.HarvestParameters(
+    parameters = HarvestParameters(
         hook=group.hook,
         layer=group.layer,
         tokens=group.vectors,
@@ -160,7 +166,7 @@ def add_started(draft: Draft, name: str, model: str, target: str, what: str, ord
 
 def _parameters(
     draft: Draft, group: Dictionaries, model: str, key: str, number: int, *, started: bool
-) -> p.DictionaryParameters:
+) -> DictionaryParameters:
     """`number` is the user's seed. Two models start alike only when init is shared."""
     words: list[object] = [draft.spec.seed, number]
     if group.init != "shared":
@@ -168,7 +174,7 @@ def _parameters(
     init = group.init
     if init == "parent" and not started:
         init = "independent"  # a root has nothing to start from
-    return p.DictionaryParameters(
+    return DictionaryParameters(
         **recipe_parameters(group),
         expansion=group.expansion,
         features=group.features,
@@ -212,7 +218,7 @@ def _add_import(draft: Draft, name: str, model: str) -> str:
     group = draft.spec.dictionaries[name]
     assert group.import_ is not None
     source = group.import_[model]
-    parameters = p.ImportDictionaryParameters(
+    parameters = ImportDictionaryParameters(
         hub=source.hub,
         revision=source.revision,
         path=source.path or "",
@@ -242,7 +248,7 @@ def _add_crosscoder(draft: Draft, name: str, parent: str, child: str) -> None:
     draft.roles[f"crosscoder/{name}/{parent}/{child}"] = draft.graph.add(
         "crosscoder",
         f"train crosscoder {name} of {parent} -> {child}",
-        p.CrosscoderParameters(
+        CrosscoderParameters(
             hook=group.hook,
             layer=group.layer,
             expansion=group.expansion,

@@ -9,7 +9,7 @@ from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, numbered
 from shared.spec import group_edges, group_models
 from shared.spec.explain import Explain
-from shared.stages import parameters as p
+from shared.stages.analyzer import ExplainEdgeParameters, ExplainParameters, LanguageModel
 
 Method = Literal["rule", "language_model"]
 
@@ -33,7 +33,7 @@ def _add_explain(
 ) -> None:
     tracking = draft.spec.tracking[name]
     asked = _language_model(draft, explain) if method == "language_model" else None
-    parameters = p.ExplainParameters(
+    parameters = ExplainParameters(
         method=method,
         model=place,
         features=explain.features if asked else None,
@@ -71,10 +71,10 @@ def _matches(draft: Draft, name: str, model: str) -> list[str]:
     ]
 
 
-def _language_model(draft: Draft, explain: Explain) -> p.LanguageModel:
+def _language_model(draft: Draft, explain: Explain) -> LanguageModel:
     pinned = draft.resolved.language_model
     assert pinned is not None, "resolving refuses a spec that asks for a model that is not there"
-    return p.LanguageModel(
+    return LanguageModel(
         endpoint=pinned.endpoint,
         label=pinned.label,
         prompts=pinned.prompts,
@@ -88,7 +88,7 @@ def _add_edge(draft: Draft, name: str, method: Method, parent: str, child: str) 
     draft.roles[f"explained_edge/{name}/{method}/{parent}/{child}"] = draft.graph.add(
         "explain_edge",
         f"hold {words} {parent} against {child}",
-        p.ExplainEdgeParameters(method=method, seed=draft.seed("explain_edge")),
+        ExplainEdgeParameters(method=method, seed=draft.seed("explain_edge")),
         {
             "explain": draft.roles[f"explain/{name}/{method}/{parent}"],
             "parent": draft.codes[name, parent, 0],

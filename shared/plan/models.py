@@ -9,7 +9,15 @@ from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, numbered
 from shared.spec import checkpoint_name
 from shared.spec.models import Architecture, Finetune, Import, Merge, Pretrain
-from shared.stages import parameters as p
+from shared.stages import trainer
+from shared.stages.merger import MergeParameters
+from shared.stages.trainer import (
+    CheckpointParameters,
+    EvaluateParameters,
+    ImportParameters,
+    InitialiseParameters,
+    TrainParameters,
+)
 
 
 def add_model(draft: Draft, name: str) -> None:
@@ -42,21 +50,21 @@ def _add_checkpoint(draft: Draft, name: str, train: str, step: int) -> str:
     return draft.graph.add(
         "checkpoint",
         f"take {name} after step {step}",
-        p.CheckpointParameters(step=step),
+        CheckpointParameters(step=step),
         {"train": train},
         estimate=Estimate(bytes=estimates.weights(estimates.size_of(draft.resolved, name))),
     )
 
 
-def _architecture(shape: Architecture) -> p.Architecture:
-    return p.Architecture.model_validate(shape.model_dump(exclude={"vocab_size"}))
+def _architecture(shape: Architecture) -> trainer.Architecture:
+    return trainer.Architecture.model_validate(shape.model_dump(exclude={"vocab_size"}))
 
 
 def _add_initialise(draft: Draft, name: str, pretrain: Pretrain) -> str:
     return draft.graph.add(
         "initialise",
         f"initialise {name}",
-        p.InitialiseParameters(
+        InitialiseParameters(
             architecture=_architecture(pretrain.architecture),
             seed=draft.seed("weights", pretrain.seed),
         ),
@@ -73,7 +81,7 @@ def add_untrained(draft: Draft, name: str) -> str | None:
     return draft.graph.add(
         "initialise",
         f"initialise an untrained model of the shape of {name}",
-        p.InitialiseParameters(
+        InitialiseParameters(
             architecture=_architecture(size.shape), seed=draft.seed("unrelated weights")
         ),
         {"tokenizer": draft.tokenizer},
@@ -82,7 +90,7 @@ def add_untrained(draft: Draft, name: str) -> str | None:
 
 
 def _add_train(draft: Draft, name: str, start: str, training: Pretrain | Finetune) -> str:
-    parameters = p.TrainParameters(
+    parameters = TrainParameters(
         epochs=training.epochs,
         max_steps=training.max_steps,
         batch=training.batch,
@@ -122,7 +130,7 @@ def _add_merge(draft: Draft, name: str, merge: Merge) -> str:
     return draft.graph.add(
         "merge",
         f"merge {merge.at_zero} (t = 0) and {merge.at_one} (t = 1) at t = {merge.t:g}",
-        p.MergeParameters(method=merge.method, t=merge.t),
+        MergeParameters(method=merge.method, t=merge.t),
         {
             "at_zero": draft.roles[f"model/{merge.at_zero}"],
             "at_one": draft.roles[f"model/{merge.at_one}"],
@@ -132,11 +140,11 @@ def _add_merge(draft: Draft, name: str, merge: Merge) -> str:
 
 
 def _add_import(draft: Draft, name: str, source: Import) -> str:
-    parameters = p.ImportParameters(hub=source.hub, revision=source.revision)
+    parameters = ImportParameters(hub=source.hub, revision=source.revision)
     if source.upload is not None:
         upload = draft.resolved.uploads[source.upload]
         form = cast(Literal["zip", "tar"], upload.format)
-        parameters = p.ImportParameters(upload=upload.digest, format=form)
+        parameters = ImportParameters(upload=upload.digest, format=form)
     return draft.graph.add(
         "import",
         f"import {name}",
@@ -165,7 +173,7 @@ def _add_evaluate(draft: Draft, name: str, model: str, what: str) -> str:
     return draft.graph.add(
         "evaluate",
         f"evaluate {what}",
-        p.EvaluateParameters(max_tokens=limit),
+        EvaluateParameters(max_tokens=limit),
         {"model": model, **numbered("tokens", draft.tokens_of(corpora))},
         estimate=Estimate(tokens=tokens, flops=flops),
     )

@@ -19,7 +19,18 @@ from shared.plan.tracking import add_tracking
 from shared.resolve.resolved import ResolvedSpec
 from shared.spec import topological
 from shared.spec.corpora import Corpus
-from shared.stages import parameters as p
+from shared.stages.merger import SweepParameters
+from shared.stages.trainer import (
+    BuiltinSource,
+    CorpusParameters,
+    HubSource,
+    PretrainedTokenizer,
+    TokenizerParameters,
+    TokensParameters,
+    TrainedTokenizer,
+    UploadedTokenizer,
+    UploadSource,
+)
 
 
 def make_plan(resolved: ResolvedSpec) -> Plan:
@@ -50,11 +61,9 @@ def make_plan(resolved: ResolvedSpec) -> Plan:
 # ------------------------------------------------------------------------------- corpora
 
 
-def _source(
-    resolved: ResolvedSpec, corpus: Corpus
-) -> p.HubSource | p.UploadSource | p.BuiltinSource:
+def _source(resolved: ResolvedSpec, corpus: Corpus) -> HubSource | UploadSource | BuiltinSource:
     if corpus.hub is not None:
-        return p.HubSource(
+        return HubSource(
             name=corpus.hub,
             revision=corpus.revision or "",
             config=corpus.config,
@@ -64,9 +73,9 @@ def _source(
     if corpus.upload is not None:
         upload = resolved.uploads[corpus.upload]
         form = cast(Literal["jsonl", "parquet", "text", "zip", "tar"], upload.format)
-        return p.UploadSource(digest=upload.digest, format=form, text_column=corpus.text_column)
+        return UploadSource(digest=upload.digest, format=form, text_column=corpus.text_column)
     assert corpus.builtin is not None
-    return p.BuiltinSource(name=corpus.builtin, digest=resolved.builtins[corpus.builtin].digest)
+    return BuiltinSource(name=corpus.builtin, digest=resolved.builtins[corpus.builtin].digest)
 
 
 def _add_corpus(draft: Draft, name: str) -> None:
@@ -75,7 +84,7 @@ def _add_corpus(draft: Draft, name: str) -> None:
     draft.roles[f"corpus/{name}"] = draft.graph.add(
         "corpus",
         f"read {name}",
-        p.CorpusParameters(
+        CorpusParameters(
             source=source,
             fraction=corpus.fraction,
             max_bytes=corpus.byte_limit,
@@ -83,30 +92,30 @@ def _add_corpus(draft: Draft, name: str) -> None:
             seed=draft.seed("corpus"),
         ),
         {},
-        uploads=[source.digest] if isinstance(source, p.UploadSource) else (),
+        uploads=[source.digest] if isinstance(source, UploadSource) else (),
         estimate=Estimate(bytes=estimates.corpus_bytes(draft.resolved, corpus)),
     )
 
 
 def _add_tokenizer(draft: Draft) -> None:
     tokenizer, resolved = draft.spec.tokenizer, draft.resolved
-    how: p.TrainedTokenizer | p.PretrainedTokenizer | p.UploadedTokenizer
+    how: TrainedTokenizer | PretrainedTokenizer | UploadedTokenizer
     inputs: dict[str, str] = {}
     uploads: list[str] = []
     if tokenizer.train is not None:
-        how = p.TrainedTokenizer(
+        how = TrainedTokenizer(
             vocab_size=tokenizer.train.vocab_size, max_bytes=tokenizer.train.max_bytes
         )
         inputs = numbered("corpus", [draft.roles[f"corpus/{c}"] for c in tokenizer.train.corpora])
     elif tokenizer.pretrained is not None:
-        how = p.PretrainedTokenizer(name=tokenizer.pretrained, revision=tokenizer.revision or "")
+        how = PretrainedTokenizer(name=tokenizer.pretrained, revision=tokenizer.revision or "")
     else:
         assert tokenizer.upload is not None
         uploads = [resolved.uploads[tokenizer.upload].digest]
-        how = p.UploadedTokenizer(digest=uploads[0])
+        how = UploadedTokenizer(digest=uploads[0])
     title = "train tokenizer" if tokenizer.train else "fetch tokenizer"
     draft.tokenizer = draft.graph.add(
-        "tokenizer", title, p.TokenizerParameters(tokenizer=how), inputs, uploads=uploads
+        "tokenizer", title, TokenizerParameters(tokenizer=how), inputs, uploads=uploads
     )
 
 
@@ -118,7 +127,7 @@ def _add_tokens(draft: Draft, name: str) -> None:
     draft.roles[f"tokens/{name}"] = draft.graph.add(
         "tokens",
         f"tokenise {name}",
-        p.TokensParameters(block=draft.spec.block, max_tokens=corpus.token_limit),
+        TokensParameters(block=draft.spec.block, max_tokens=corpus.token_limit),
         {"corpus": draft.roles[f"corpus/{name}"], "tokenizer": draft.tokenizer},
         estimate=Estimate(tokens=tokens, bytes=None if tokens is None else width * tokens),
     )
@@ -135,7 +144,7 @@ def _add_sweep(draft: Draft, name: str) -> None:
     draft.roles[f"sweep/{name}"] = draft.graph.add(
         "sweep",
         f"sweep from {sweep.at_zero} (t = 0) to {sweep.at_one} (t = 1)",
-        p.SweepParameters(method=sweep.method, steps=sweep.steps, max_tokens=limit),
+        SweepParameters(method=sweep.method, steps=sweep.steps, max_tokens=limit),
         {
             "at_zero": draft.roles[f"model/{sweep.at_zero}"],
             "at_one": draft.roles[f"model/{sweep.at_one}"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.plan.draft import Draft
 from shared.spec import group_models, lineage_edges
-from shared.stages import parameters as p
+from shared.stages.report import ReportParameters
 
 # Of these roles a report reads the results in the manifests, not the files.
 LIGHT_ROLES = (
@@ -24,7 +24,7 @@ def add_report(draft: Draft) -> None:
     draft.graph.add(
         "report",
         "write report",
-        p.ReportParameters(
+        ReportParameters(
             spec=spec.model_dump(mode="json", exclude_none=True),
             models={
                 name: group_models(spec, tracking.dictionary)

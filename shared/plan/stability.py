@@ -9,7 +9,8 @@ from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, derived_seed, numbered
 from shared.spec import distribution
 from shared.spec.tracking import Stability
-from shared.stages import parameters as p
+from shared.stages.analyzer import EncodeParameters, MatchParameters
+from shared.stages.sae import DictionaryParameters, DictionarySetParameters, MemberParameters
 
 
 def add_stability(draft: Draft, name: str) -> None:
@@ -35,7 +36,7 @@ def _add_set(draft: Draft, name: str, number: int) -> str:
     grid = draft.spec.stability[name]
     seed = derived_seed(draft.spec.seed, number, draft.roles[f"model/{grid.model}"])
     members = [
-        p.DictionaryParameters(
+        DictionaryParameters(
             **recipe_parameters(grid),
             features=features,
             **{grid.sparsity: sparsity},
@@ -50,7 +51,7 @@ def _add_set(draft: Draft, name: str, number: int) -> str:
     return draft.graph.add(
         "dictionary_set",
         f"train dictionaries of grid {name}, seed {number}",
-        p.DictionarySetParameters(members=tuple(members)),
+        DictionarySetParameters(members=tuple(members)),
         model_inputs(draft, grid.model),
         estimate=estimates.dictionary(grid, size, grid.tokens, total),
     )
@@ -65,7 +66,7 @@ def _add_member(draft: Draft, name: str, cell: int, replicate: int, key: str) ->
     dictionary = draft.graph.add(
         "dictionary_member",
         f"take dictionary {what}",
-        p.MemberParameters(member=cell),
+        MemberParameters(member=cell),
         {"set": key},
     )
     draft.roles[f"stability/{name}/{cell}/quality/{replicate}"] = add_quality(
@@ -81,7 +82,7 @@ def _add_member(draft: Draft, name: str, cell: int, replicate: int, key: str) ->
     draft.codes[f"stability/{name}/{cell}", grid.model, replicate] = draft.graph.add(
         "encode",
         f"encode {grid.model} by dictionary {what}",
-        p.EncodeParameters(
+        EncodeParameters(
             hook=grid.hook, layer=grid.layer, tokens=grid.tracking_tokens, context=grid.context
         ),
         {
@@ -99,7 +100,7 @@ def _add_ceiling(draft: Draft, name: str, cell: int) -> None:
     draft.roles[f"{place}/ceiling"] = draft.graph.add(
         "match",
         f"match two seeds of grid {name} ({_label(grid, cell)})",
-        p.MatchParameters(
+        MatchParameters(
             threshold=grid.threshold, min_firings=grid.min_firings, resamples=grid.resamples
         ),
         {

@@ -12,7 +12,14 @@ from shared.plan.models import add_untrained
 from shared.spec import ancestor_pairs, group_edges, group_models, shares_basis
 from shared.spec.dictionaries import Dictionaries
 from shared.spec.tracking import ANCESTOR_PAIRS, Tracking
-from shared.stages import parameters as p
+from shared.stages.analyzer import (
+    ContextsParameters,
+    EncodeParameters,
+    LatentScalingParameters,
+    MatchParameters,
+    TrackEdge,
+    TrackParameters,
+)
 
 OTHER_ORDER = 1000  # added to the seed of a warm start's control: the same data in another order
 
@@ -91,7 +98,7 @@ def _encode(draft: Draft, name: str, title: str, like: str, model: str, dictiona
     return draft.graph.add(
         "encode",
         title,
-        p.EncodeParameters(
+        EncodeParameters(
             hook=group.hook, layer=group.layer, tokens=tracking.tokens, context=group.context
         ),
         {
@@ -135,7 +142,7 @@ def _match(draft: Draft, name: str, title: str, parent: Coded, child: Coded, *, 
     return draft.graph.add(
         "match",
         title,
-        p.MatchParameters(
+        MatchParameters(
             threshold=tracking.threshold,
             min_firings=tracking.min_firings,
             shifts=controls.shifts if null and controls.null else 0,
@@ -194,7 +201,7 @@ def _add_scaling(draft: Draft, name: str, parent: str, child: str) -> None:
     draft.roles[f"scaling/{name}/{parent}/{child}"] = draft.graph.add(
         "latent_scaling",
         f"look for changed features of {parent} -> {child} in the other model",
-        p.LatentScalingParameters(
+        LatentScalingParameters(
             hook=group.hook,
             layer=group.layer,
             tokens=tracking.tokens,
@@ -225,7 +232,7 @@ def _add_contexts(draft: Draft, name: str, model: str) -> None:
     draft.roles[f"contexts/{name}/{model}"] = draft.graph.add(
         "contexts",
         f"find contexts of {model}",
-        p.ContextsParameters(
+        ContextsParameters(
             hook=group.hook, layer=group.layer, tokens=tracking.tokens, context=group.context
         ),
         {
@@ -251,9 +258,9 @@ def _add_track(
     draft.roles[f"track/{name}"] = draft.graph.add(
         "track",
         f"track {name}",
-        p.TrackParameters(
-            edges=tuple(p.TrackEdge(parent=place[a], child=place[b]) for a, b in edges),
-            ancestors=tuple(p.TrackEdge(parent=place[a], child=place[b]) for a, b in pairs),
+        TrackParameters(
+            edges=tuple(TrackEdge(parent=place[a], child=place[b]) for a, b in edges),
+            ancestors=tuple(TrackEdge(parent=place[a], child=place[b]) for a, b in pairs),
             threshold=tracking.threshold,
             min_firings=tracking.min_firings,
             context=_group(draft, name).context,

@@ -19,7 +19,36 @@ from shared.plan import PlannedStage
 from shared.queue.leases import Leases
 from shared.records.attempts import Attempt, AttemptBook, now
 from shared.records.releases import OtherReleaseError, read_record
-from shared.stages import parameters as p
+from shared.stages.analyzer import (
+    ContextsParameters,
+    EncodeParameters,
+    ExplainEdgeParameters,
+    ExplainParameters,
+    LatentScalingParameters,
+    MatchParameters,
+    TrackParameters,
+)
+from shared.stages.merger import MergeParameters, SweepParameters
+from shared.stages.report import ReportParameters
+from shared.stages.sae import (
+    CrosscoderParameters,
+    DictionaryParameters,
+    DictionarySetParameters,
+    EvaluateDictionaryParameters,
+    HarvestParameters,
+    ImportDictionaryParameters,
+    MemberParameters,
+)
+from shared.stages.trainer import (
+    CheckpointParameters,
+    CorpusParameters,
+    EvaluateParameters,
+    ImportParameters,
+    InitialiseParameters,
+    TokenizerParameters,
+    TokensParameters,
+    TrainParameters,
+)
 from shared.store import StoreError
 from shared.telemetry.metrics import WorkerMetrics
 
@@ -30,31 +59,31 @@ OTHER = "this worker is of another release"
 NOTED = 10_000  # stages that were written about; beyond them it begins again
 
 PARAMETERS: dict[str, type[BaseModel]] = {
-    "corpus": p.CorpusParameters,
-    "tokenizer": p.TokenizerParameters,
-    "tokens": p.TokensParameters,
-    "initialise": p.InitialiseParameters,
-    "import": p.ImportParameters,
-    "train": p.TrainParameters,
-    "checkpoint": p.CheckpointParameters,
-    "evaluate": p.EvaluateParameters,
-    "merge": p.MergeParameters,
-    "sweep": p.SweepParameters,
-    "harvest": p.HarvestParameters,
-    "dictionary": p.DictionaryParameters,
-    "dictionary_set": p.DictionarySetParameters,
-    "dictionary_member": p.MemberParameters,
-    "import_dictionary": p.ImportDictionaryParameters,
-    "crosscoder": p.CrosscoderParameters,
-    "evaluate_dictionary": p.EvaluateDictionaryParameters,
-    "encode": p.EncodeParameters,
-    "match": p.MatchParameters,
-    "latent_scaling": p.LatentScalingParameters,
-    "contexts": p.ContextsParameters,
-    "track": p.TrackParameters,
-    "explain": p.ExplainParameters,
-    "explain_edge": p.ExplainEdgeParameters,
-    "report": p.ReportParameters,
+    "corpus": CorpusParameters,
+    "tokenizer": TokenizerParameters,
+    "tokens": TokensParameters,
+    "initialise": InitialiseParameters,
+    "import": ImportParameters,
+    "train": TrainParameters,
+    "checkpoint": CheckpointParameters,
+    "evaluate": EvaluateParameters,
+    "merge": MergeParameters,
+    "sweep": SweepParameters,
+    "harvest": HarvestParameters,
+    "dictionary": DictionaryParameters,
+    "dictionary_set": DictionarySetParameters,
+    "dictionary_member": MemberParameters,
+    "import_dictionary": ImportDictionaryParameters,
+    "crosscoder": CrosscoderParameters,
+    "evaluate_dictionary": EvaluateDictionaryParameters,
+    "encode": EncodeParameters,
+    "match": MatchParameters,
+    "latent_scaling": LatentScalingParameters,
+    "contexts": ContextsParameters,
+    "track": TrackParameters,
+    "explain": ExplainParameters,
+    "explain_edge": ExplainEdgeParameters,
+    "report": ReportParameters,
 }
 
 log = structlog.get_logger()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from services.sae.crosscoder.weights import CrosscoderWeights
 from services.sae.start import activation_scale
-from shared.stages.parameters import CrosscoderParameters
+from shared.stages.sae import CrosscoderParameters
 from tests.support.dictionaries import CONTEXT
 
 

@@ -17,7 +17,7 @@ from services.sae.start import activation_scale
 from services.sae.training.loop import Trainer, start_state
 from services.sae.variants import REVIVALS, WITH_K
 from services.sae.weights import Coder, Weights
-from shared.stages.parameters import DictionaryParameters
+from shared.stages.sae import DictionaryParameters
 
 VOCABULARY = 97
 WIDTH = 48  # of the tiny model's MLP

@@ -17,14 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
+from shared.arrays import IntArray
 from shared.stages.stage import Input
 
 FILE = "codes.safetensors"
 DOCUMENTS = "documents.npy"
 _DTYPES = {"I64": np.int64, "I32": np.int32, "F32": np.float32}
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

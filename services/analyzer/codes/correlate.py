@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from services.analyzer.codes.codes import Codes, FloatArray, IntArray
-from services.analyzer.codes.standardise import BoolArray, Standardised, chunk_bounds
+from services.analyzer.codes.codes import Codes
+from services.analyzer.codes.standardise import Standardised, chunk_bounds
+from shared.arrays import BoolArray, FloatArray, IntArray
 
 ENTRY_BYTES = 12  # of a sparse product: float64 value and int32 column
 BLOCK_BYTES = 48 << 20  # of one block's product, were it dense; each thread holds one

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from services.analyzer.codes.codes import FeatureMajor, FloatArray, IntArray
-from services.analyzer.codes.standardise import BoolArray
+from services.analyzer.codes.codes import FeatureMajor
+from shared.arrays import BoolArray, FloatArray, IntArray
 
 SHOWN_F1 = 0.3  # below it a feature does not tell a label, and rows would be labels x features
 BLOCK_ENTRIES = 4_000_000  # firings that are ranked at a time

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from services.analyzer.codes.codes import FloatArray, IntArray
 from services.analyzer.codes.correlate import in_order
 from services.analyzer.codes.standardise import Standardised
+from shared.arrays import FloatArray, IntArray
 
 BLOCK_ENTRIES = 2_000_000  # of both sides that are laid beside each other at a time (12 bytes each)
 

@@ -17,17 +17,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from services.analyzer.codes.codes import Codes, FeatureMajor, FloatArray, IntArray
+from services.analyzer.codes.codes import Codes, FeatureMajor
+from shared.arrays import BoolArray, FloatArray, IntArray
 
 # Entries of one model that are standardised (to 12 bytes each) at a time. Codes with fewer are
 # standardised once, longer ones again for every block of parent features.
 CHUNK_ENTRIES = 16_000_000
 CENTRED_DENSITY = 0.9  # above it the mean of a feature outweighs its variation
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,9 @@ tokens of the whole stream.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-from services.analyzer.codes.codes import FloatArray, IntArray
+from shared.arrays import AnyFloatArray, FloatArray, IntArray
 
 BINS = 10  # equal parts of a feature's range of activation, (0, maximum]
 # A model reads from left to right: what made the feature fire stands before the token.
@@ -19,8 +16,6 @@ SHARE_BEFORE = 2 / 3
 # Firings among which the strongest windows are looked for first, times the windows wanted. Few
 # features burst so that more are needed, and to sort all of a common one's firings takes longest.
 LOOKED_AT = 32
-
-Values = npt.NDArray[np.floating[Any]]
 
 
 def window_starts(positions: IntArray, context: int, window: int) -> IntArray:
@@ -34,7 +29,7 @@ def window_starts(positions: IntArray, context: int, window: int) -> IntArray:
 
 
 def top_firings(
-    positions_M: IntArray, values_M: Values, starts_M: IntArray, count: int, window: int
+    positions_M: IntArray, values_M: AnyFloatArray, starts_M: IntArray, count: int, window: int
 ) -> IntArray:
     """Up to `count` firings (places in M), strongest first, no two of whose windows overlap.
 
@@ -53,7 +48,7 @@ def top_firings(
         size = len(values_M)
 
 
-def _strongest(values_M: Values, size: int) -> IntArray:
+def _strongest(values_M: AnyFloatArray, size: int) -> IntArray:
     """The `size` strongest firings (places in M), with all that equal the weakest of them."""
     if size >= len(values_M) or size == 0:
         return np.arange(min(size, len(values_M)))
@@ -61,7 +56,7 @@ def _strongest(values_M: Values, size: int) -> IntArray:
     return np.flatnonzero(values_M >= weakest)
 
 
-def bins_of(values_M: Values, maximum: float | FloatArray | None = None) -> IntArray:
+def bins_of(values_M: AnyFloatArray, maximum: float | FloatArray | None = None) -> IntArray:
     """The bin 0 .. 9 of each activation; the maximum is in the last one.
 
     The maximum is that of the values, or else given: of one feature, or for each value its own.
@@ -71,7 +66,7 @@ def bins_of(values_M: Values, maximum: float | FloatArray | None = None) -> IntA
     return np.minimum(scaled.astype(np.int64), BINS - 1)
 
 
-def sample_firings(values_M: Values, count: int, seed: tuple[int, ...]) -> IntArray:
+def sample_firings(values_M: AnyFloatArray, count: int, seed: tuple[int, ...]) -> IntArray:
     """Up to `count` different firings (places in M), spread over ten equal bins of activation.
 
     Every bin that is not empty gives one firing before any gives a second; which bins and which

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from services.analyzer.codes.codes import FeatureMajor, FloatArray, IntArray
+from services.analyzer.codes.codes import FeatureMajor
 from services.analyzer.codes.labels import SHOWN_F1, LabelScores, firing_blocks
 from services.analyzer.codes.windows import BINS, bins_of
+from shared.arrays import FloatArray, IntArray
 from shared.data.token_stream import HeldOut
 
 PLACES = 8  # equal parts of the context

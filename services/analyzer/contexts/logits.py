@@ -13,12 +13,12 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from services.analyzer.codes.codes import FloatArray, IntArray
+from shared.arrays import FloatArray, IntArray
 from shared.lm.dictionary import load_dictionary
 from shared.lm.load import load_model
 from shared.lm.loss import output_weight
 from shared.lm.unembed import direct_effect
-from shared.stages.parameters import ContextsParameters
+from shared.stages.analyzer import ContextsParameters
 from shared.stages.stage import Leave, Stage, StageError
 
 CHUNK_VALUES = 1 << 24  # effects held at a time, features times vocabulary: 64 MiB of float32

@@ -13,15 +13,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.analyzer.codes.codes import FeatureMajor, IntArray, load_codes
+from services.analyzer.codes.codes import FeatureMajor, load_codes
 from services.analyzer.codes.labels import SHOWN_F1, LabelScores, joined, positives, score_labels
 from services.analyzer.codes.readable import readable_tokens
-from services.analyzer.codes.standardise import BoolArray
 from services.analyzer.codes.windows import bins_of, sample_firings, top_firings, window_starts
 from services.analyzer.contexts.feature_table import features_table
 from services.analyzer.contexts.logits import effects_table
+from shared.arrays import BoolArray, IntArray
 from shared.data.token_stream import HeldOut, held_out, held_out_labels
-from shared.stages.parameters import ContextsParameters
+from shared.stages.analyzer import ContextsParameters
 from shared.stages.stage import Leave, Stage, StageError
 
 SEED = 1337  # of the samples, together with the feature's number

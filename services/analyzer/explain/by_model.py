@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.analyzer.codes.codes import IntArray
 from services.analyzer.explain.language_model import Answered, Examples, Held, ask
 from services.analyzer.explain.task import Outcome, Task, example_windows
-from shared.stages.parameters import LanguageModel
+from shared.arrays import IntArray
+from shared.stages.analyzer import LanguageModel
 from shared.stages.stage import Stage
 
 

@@ -12,18 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.analyzer.codes.codes import FloatArray, load_codes
+from services.analyzer.codes.codes import load_codes
 from services.analyzer.codes.readable import readable_tokens
 from services.analyzer.explain.by_rule import explain_by_rules
-from services.analyzer.explain.task import (
-    SAME_PREDICTION,
-    SAME_TRUTH,
-    Outcome,
-    Task,
-    Values,
-    task_of,
-)
-from services.analyzer.explanations.chosen import STATUSES, Names, choose, statuses
+from services.analyzer.explain.task import SAME_PREDICTION, SAME_TRUTH, Outcome, Task, task_of
+from services.analyzer.explanations.chosen import STATUSES, choose, statuses
 from services.analyzer.explanations.held_out import Watch
 from services.analyzer.explanations.scores import (
     balanced_accuracies,
@@ -31,8 +24,9 @@ from services.analyzer.explanations.scores import (
     mean_of,
     simulation_scores,
 )
+from shared.arrays import Float32Array, FloatArray, NameArray
 from shared.data.token_stream import held_out
-from shared.stages.parameters import ExplainParameters
+from shared.stages.analyzer import ExplainParameters
 from shared.stages.stage import Leave, Stage, StageError
 
 # Rows of a table that are read together: one feature is found without reading the others.
@@ -64,7 +58,7 @@ def run(stage: Stage) -> None:
     )
 
 
-def _task(stage: Stage, parameters: ExplainParameters) -> tuple[Task, Names]:
+def _task(stage: Stage, parameters: ExplainParameters) -> tuple[Task, NameArray]:
     """What is to be explained, and the status of each chosen feature [N]."""
     directories = [source.path for source in stage.group("tokens")]
     stream = held_out(directories, parameters.tokens, parameters.context)
@@ -131,7 +125,7 @@ def _write(stage: Stage, name: str, table: pa.Table) -> None:
     pq.write_table(table, stage.output / f"{name}.parquet", row_group_size=GROUP_ROWS)
 
 
-def _explanations(task: Task, status_N: Names, outcome: Outcome, scores: Scores) -> pa.Table:
+def _explanations(task: Task, status_N: NameArray, outcome: Outcome, scores: Scores) -> pa.Table:
     def numbers(values_N: FloatArray) -> pa.Array:
         return pa.array(values_N, pa.float64(), from_pandas=True)  # NaN is null
 
@@ -155,7 +149,7 @@ def _simulations(task: Task, outcome: Outcome) -> pa.Table:
     windows = task.windows
     context = task.stream.tokens_CT.shape[1]
 
-    def lists(values_WK: Values) -> pa.Array:
+    def lists(values_WK: Float32Array) -> pa.Array:
         """A column of lists of K numbers, null where they are NaN."""
         there_W = ~np.isnan(values_WK).any(axis=1)
         offsets = np.concatenate([[0], np.where(there_W, values_WK.shape[1], 0)]).cumsum()
@@ -181,7 +175,7 @@ def _simulations(task: Task, outcome: Outcome) -> pa.Table:
 # ------------------------------------------------------------------------------- results
 
 
-def _results(status_N: Names, outcome: Outcome, scores: Scores, seed: int) -> dict[str, Any]:
+def _results(status_N: NameArray, outcome: Outcome, scores: Scores, seed: int) -> dict[str, Any]:
     """Means over the features, altogether and by status."""
     explained_N = np.array([text is not None for text in outcome.explanation_N], bool)
     reasons = [reason for reason in outcome.failure_N if reason is not None]

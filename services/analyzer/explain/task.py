@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from services.analyzer.codes.codes import Codes, FeatureMajor, FloatArray, IntArray
-from services.analyzer.codes.standardise import BoolArray
+from services.analyzer.codes.codes import Codes, FeatureMajor
 from services.analyzer.explanations.held_out import (
     EXAMPLES,
     LEVELS,
@@ -23,8 +22,9 @@ from services.analyzer.explanations.held_out import (
     levels_of,
     spread_starts,
 )
+from shared.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from shared.data.token_stream import HeldOut
-from shared.stages.parameters import ExplainParameters
+from shared.stages.analyzer import ExplainParameters
 
 MARKS = 3  # what a seed is for, beside those of windows.py
 
@@ -34,8 +34,6 @@ NO_WINDOWS = "it never fires in the held-out contexts"
 NO_RULE = "no rule predicts it"
 SAME_TRUTH = "its activation is the same on all held-out tokens"
 SAME_PREDICTION = "the explanation predicts the same for all held-out tokens"
-
-Values = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ class Outcome:
     explanation_N: list[str | None]
     failure_N: list[str | None]
     rule_N: list[str | None]
-    predicted_WK: Values
+    predicted_WK: Float32Array
     detected_W: BoolArray
     detection_N: BoolArray
     fuzzed_W: BoolArray

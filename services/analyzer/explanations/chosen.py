@@ -9,21 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from services.analyzer.codes.codes import IntArray
-from services.analyzer.codes.standardise import BoolArray
+from shared.arrays import BoolArray, IntArray, NameArray
 from shared.stages.stage import Input, StageError
 
 STATUSES = ("universal", "disappearing", "emerging", "persisting")
 
-Names = npt.NDArray[np.str_]
 
-
-def statuses(track: Input, model: int, width: int, matches: Sequence[Input] = ()) -> Names:
+def statuses(track: Input, model: int, width: int, matches: Sequence[Input] = ()) -> NameArray:
     """The status of every feature of the model, by its fates (see ExplainParameters): str [F].
 
     A feature that an edge to a child loses has no fate of its own: given the `matches` of those
@@ -66,7 +62,7 @@ def _with_fate(track: Path, model: int, width: int, start: str) -> BoolArray:
 
 
 def choose(
-    status_F: Names, firings_F: IntArray, min_firings: int, count: int | None, seed: int
+    status_F: NameArray, firings_F: IntArray, min_firings: int, count: int | None, seed: int
 ) -> IntArray:
     """The features to explain, ascending [N]: up to `count` of each status, or all; live ones only.
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from services.analyzer.codes.codes import FeatureMajor, IntArray
-from services.analyzer.codes.standardise import BoolArray
-from services.analyzer.codes.windows import BINS, Values, bins_of, window_starts
+from services.analyzer.codes.codes import FeatureMajor
+from services.analyzer.codes.windows import BINS, bins_of, window_starts
+from shared.arrays import AnyFloatArray, BoolArray, IntArray
 
 LEVELS = 9  # the highest level that an activation is shown in; 0 is silence
 EVERY = 256  # features between two calls of the one that watches
@@ -110,7 +110,9 @@ def held_out_windows(
     )
 
 
-def half(codes: FeatureMajor, feature: int, context: int, *, odd: bool) -> tuple[IntArray, Values]:
+def half(
+    codes: FeatureMajor, feature: int, context: int, *, odd: bool
+) -> tuple[IntArray, AnyFloatArray]:
     """The feature's firings in the odd or in the even contexts: positions [M] and values [M]."""
     positions_Z, values_Z = codes.of(feature)
     kept = (positions_Z // context) % 2 == int(odd)
@@ -119,7 +121,7 @@ def half(codes: FeatureMajor, feature: int, context: int, *, odd: bool) -> tuple
 
 def spread_starts(
     positions_M: IntArray,
-    values_M: Values,
+    values_M: AnyFloatArray,
     context: int,
     window: int,
     count: int,
@@ -142,7 +144,7 @@ def spread_starts(
     return starts_M[kept[from_strong]]
 
 
-def _by_turns(values_M: Values, seed: tuple[int, ...]) -> IntArray:
+def _by_turns(values_M: AnyFloatArray, seed: tuple[int, ...]) -> IntArray:
     """All firings in an order in which the bins of activation take turns, drawn with `seed`."""
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(values_M))

@@ -20,10 +20,8 @@ F: features, W: windows, K: tokens of a window, B: replicates. NaN: undefined.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from services.analyzer.codes.codes import FloatArray, IntArray
-from services.analyzer.codes.standardise import BoolArray
+from shared.arrays import BoolArray, Float32Array, FloatArray, IntArray
 
 REPLICATES = 1000
 BLOCK = 1 << 24  # drawn numbers that are held at a time
@@ -31,10 +29,10 @@ BLOCK = 1 << 24  # drawn numbers that are held at a time
 CONSTANT = 1e-12
 DETECTED = 0.5  # level from which a simulation says that the feature fires: it rounds to 1
 
-Values = npt.NDArray[np.float32]
 
-
-def simulation_scores(true_WK: Values, predicted_WK: Values, bounds: IntArray) -> FloatArray:
+def simulation_scores(
+    true_WK: Float32Array, predicted_WK: Float32Array, bounds: IntArray
+) -> FloatArray:
     """Pearson correlation over the tokens of each feature's windows [F].
 
     The windows of feature f are bounds[f] .. bounds[f + 1], all of them together every window. NaN
@@ -49,7 +47,7 @@ def simulation_scores(true_WK: Values, predicted_WK: Values, bounds: IntArray) -
         sums_F = np.bincount(feature_W, values_WK.sum(axis=1), features)
         return sums_F.astype(np.float64)
 
-    def centred(values_WK: Values) -> tuple[FloatArray, FloatArray]:
+    def centred(values_WK: Float32Array) -> tuple[FloatArray, FloatArray]:
         """Deviations from the feature's mean, and the sum of their squares (0 if constant)."""
         x_WK = values_WK.astype(np.float64)
         second_F = summed(x_WK**2)

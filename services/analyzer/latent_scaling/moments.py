@@ -19,7 +19,8 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from services.analyzer.codes.codes import Codes, FloatArray, IntArray
+from services.analyzer.codes.codes import Codes
+from shared.arrays import FloatArray, IntArray
 
 # Penalty of the regression, as a share of the mean variance of the activations' dimensions: so it
 # means the same at every scale and width. It costs a direction of average variance .1 % of its
@@ -28,8 +29,6 @@ from services.analyzer.codes.codes import Codes, FloatArray, IntArray
 # written in directions that vary little, beside a few that vary much, as a residual stream has.
 RIDGE = 1e-3
 RIDGE_COLUMNS = 2048  # features whose weights exist at once
-
-HalfArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Sums:
         self._x_2D, self._xx_2DD = zeros(2, width), zeros(2, width, width)
         self._fx_2LD = zeros(2 * self._live, width)
 
-    def add(self, start: int, x_ND: Tensor, half_N: HalfArray, products: bool = True) -> None:
+    def add(self, start: int, x_ND: Tensor, half_N: IntArray, products: bool = True) -> None:
         """Count the tokens start .. start + N; `half_N` says 0 or 1 for each of them.
 
         Without `products` the sums of x x^T are left out.

@@ -23,7 +23,7 @@ from shared.lm.dictionary import load_dictionary
 from shared.lm.hooks import activations
 from shared.lm.hooks import width as hook_width
 from shared.lm.load import load_model
-from shared.stages.parameters import LatentScalingParameters
+from shared.stages.analyzer import LatentScalingParameters
 from shared.stages.stage import Leave, Stage, StageError
 
 SIDES = ("parent", "child")

@@ -27,8 +27,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from services.analyzer.codes.codes import Codes, FloatArray, IntArray
+from services.analyzer.codes.codes import Codes
 from services.analyzer.latent_scaling.moments import Half, Sums, along, readable, variance
+from shared.arrays import FloatArray, IntArray
 from shared.stages.stage import StageError
 
 # The other model counts as having a feature from half its strength on, or when half of the

@@ -9,24 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import safe_open
 
-from services.analyzer.codes.codes import FloatArray, IntArray
-from services.analyzer.codes.standardise import BoolArray
+from shared.arrays import BoolArray, Float32Array, FloatArray, IntArray
 
 FILE = "sae_weights.safetensors"
 ROWS = 1024  # parent features at a time: 64 MiB of float32 against 16 384
-
-Directions = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Cosines:
     """Unit decoder directions of both sides, [F, D] and [G, D]."""
 
-    parent_FD: Directions
-    child_GD: Directions
+    parent_FD: Float32Array
+    child_GD: Float32Array
 
     def of(self, parent_E: IntArray, child_E: IntArray) -> FloatArray:
         """Cosine of each pair."""
@@ -66,10 +62,10 @@ class Cosines:
         return closest_F
 
 
-def load_directions(directory: Path) -> Directions:
+def load_directions(directory: Path) -> Float32Array:
     """Decoder directions of a dictionary [F, D] at unit norm (a zero direction stays zero)."""
     with safe_open(directory / FILE, framework="numpy") as file:
         decoder_FD = file.get_tensor("W_dec").astype(np.float32)
     norm_F = np.linalg.norm(decoder_FD, axis=1, keepdims=True)
-    unit_FD: Directions = decoder_FD / np.where(norm_F > 0, norm_F, 1)
+    unit_FD: Float32Array = decoder_FD / np.where(norm_F > 0, norm_F, 1)
     return unit_FD

@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from services.analyzer.codes.codes import FloatArray, IntArray
 from services.analyzer.codes.correlate import Pairs
-from services.analyzer.codes.standardise import BoolArray
 from services.analyzer.match.parts import Parts
+from shared.arrays import BoolArray, FloatArray, IntArray
 from shared.lineage.statuses import Fates, statuses
 
 HISTOGRAM_BINS = 50  # of best r, over [0, 1]

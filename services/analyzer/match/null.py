@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from services.analyzer.codes.codes import Codes, FloatArray
+from services.analyzer.codes.codes import Codes
 from services.analyzer.codes.correlate import search
-from services.analyzer.codes.standardise import BoolArray
 from services.analyzer.match.memo import Arrays
 from services.analyzer.match.shares import RULES, THRESHOLDS, counts_at, curve
+from shared.arrays import BoolArray, FloatArray
 
 Spans = list[tuple[int, int]]
 

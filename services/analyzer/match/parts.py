@@ -18,9 +18,9 @@ from itertools import combinations
 
 import numpy as np
 
-from services.analyzer.codes.codes import FloatArray, IntArray
 from services.analyzer.codes.products import correlations, firings_together
-from services.analyzer.codes.standardise import BoolArray, Standardised
+from services.analyzer.codes.standardise import Standardised
+from shared.arrays import BoolArray, FloatArray, IntArray
 
 EXPLAINED = 0.95  # from this best r on, one partner is the whole story
 CANDIDATES = 8  # highest r first

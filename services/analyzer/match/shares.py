@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.analyzer.codes.codes import FloatArray, IntArray
 from services.analyzer.codes.correlate import Found, Pairs
-from services.analyzer.codes.standardise import BoolArray
+from shared.arrays import BoolArray, FloatArray, IntArray
 from shared.lineage.assignment import one_to_one
 
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # of the curve

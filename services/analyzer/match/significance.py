@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.analyzer.codes.codes import FloatArray, IntArray
-from services.analyzer.codes.standardise import BoolArray
+from shared.arrays import BoolArray, FloatArray, IntArray
 
 # Chance gives rare features a much higher best r (paper.md), so each is compared with null values
 # of features of about its firings: as many strata as leave this many values in each.

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from services.analyzer.codes.codes import FloatArray, load_codes, load_documents
+from services.analyzer.codes.codes import load_codes, load_documents
 from services.analyzer.codes.correlate import Found, Pairs, search
 from services.analyzer.match.bootstrap import NEAR, bootstrap
 from services.analyzer.match.cosine import Cosines, load_directions
@@ -28,8 +28,9 @@ from services.analyzer.match.results import (
     write_edge,
 )
 from services.analyzer.match.significance import FALSE_DISCOVERIES
+from shared.arrays import FloatArray
 from shared.lineage.shares import interval
-from shared.stages.parameters import MatchParameters
+from shared.stages.analyzer import MatchParameters
 from shared.stages.stage import Leave, Stage, StageError
 
 __all__ = ["EdgeMatches", "match_codes", "run"]

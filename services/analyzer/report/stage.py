@@ -9,7 +9,7 @@ from services.analyzer.report.inputs import inputs as material
 from services.analyzer.report.page import page
 from services.analyzer.report.results import results
 from services.analyzer.report.tables import tables
-from shared.stages.parameters import ReportParameters
+from shared.stages.report import ReportParameters
 from shared.stages.stage import Leave, Stage
 
 STEPS = 5

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.analyzer.codes.codes import IntArray
-from services.analyzer.codes.standardise import BoolArray
+from shared.arrays import BoolArray, IntArray
 
 Edge = tuple[int, int]  # parent, child: numbers of models
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from services.analyzer.codes.codes import FeatureMajor, IntArray
+from services.analyzer.codes.codes import FeatureMajor
 from services.analyzer.codes.correlate import pair_correlation
 from services.analyzer.track.examples import (
     FailingExample,
@@ -18,6 +18,7 @@ from services.analyzer.track.examples import (
     context_rows,
     shown_contexts,
 )
+from shared.arrays import IntArray
 from shared.stages.stage import Input
 
 DIGITS = 6  # of numbers in figures.json

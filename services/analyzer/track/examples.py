@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from services.analyzer.codes.codes import FloatArray, IntArray
+from shared.arrays import FloatArray, IntArray
 
 UNIVERSAL_LABEL = "assignment"  # the paper's example of a universal feature
 FAILING_LABEL = "exception"  # and of one that does not carry over

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from services.analyzer.codes.codes import IntArray
-from services.analyzer.codes.standardise import BoolArray
 from services.analyzer.track.chains import Edge, found_in_parents, reached_from, unbroken_from_roots
+from shared.arrays import BoolArray, IntArray
 
 Row = dict[str, Any]
 

@@ -14,9 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.analyzer.codes.codes import FeatureMajor, FloatArray, IntArray, load_codes
+from services.analyzer.codes.codes import FeatureMajor, load_codes
 from services.analyzer.codes.correlate import pair_correlation
-from services.analyzer.codes.standardise import BoolArray
 from services.analyzer.track.chains import models_reached, universal_chains
 from services.analyzer.track.example_figures import failing_figure, universal_figure
 from services.analyzer.track.examples import (
@@ -26,7 +25,8 @@ from services.analyzer.track.examples import (
     universal_example,
 )
 from services.analyzer.track.fates import Kin, along, fate_table, merges, regained
-from shared.stages.parameters import TrackEdge, TrackParameters
+from shared.arrays import BoolArray, FloatArray, IntArray
+from shared.stages.analyzer import TrackEdge, TrackParameters
 from shared.stages.stage import Input, Leave, Stage, StageError
 
 # Rows of chains.parquet that are read together: one feature is found without reading the others.

@@ -16,7 +16,7 @@ from torch import Tensor
 from services.sae.crosscoder.step import Crosscoder, Pass, add_auxiliary
 from services.sae.crosscoder.weights import CrosscoderWeights
 from services.sae.training.optimise import adam_step
-from shared.stages.parameters import CrosscoderParameters
+from shared.stages.sae import CrosscoderParameters
 
 # The threshold is the mean over the steps of the lowest chosen score (Bussmann et al. 2024,
 # "BatchTopK Sparse Autoencoders"), over about the last hundred: earlier ones are of other weights.

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from services.sae.crosscoder.weights import CrosscoderWeights
 from services.sae.sparse.select import positive
+from shared.arrays import FloatArray
 
 # A feature of one model has over nine tenths of the norm of its direction there (Minder et al.).
 ONE_MODEL_NORM = 0.9
@@ -41,8 +42,6 @@ LARGEST_NU_RECONSTRUCTION = 0.5
 KINDS = ("shared", "parent", "child", "false_parent", "false_child", "dead")
 ROUNDING = 1e-12  # share of the squares below which a variance is none
 NORM_EDGES = np.linspace(0, 1, 21)
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class Scaling:

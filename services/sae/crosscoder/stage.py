@@ -33,7 +33,7 @@ from shared.data.token_stream import HeldOut, held_out
 from shared.lm import hooks
 from shared.lm.device import device
 from shared.lm.load import load_model
-from shared.stages.parameters import CrosscoderParameters
+from shared.stages.sae import CrosscoderParameters
 from shared.stages.stage import NotFiniteError, Stage, StageError
 
 CURVE_POINTS = 500  # about as many lines as curve.jsonl gets

@@ -18,14 +18,13 @@ from torch import Tensor
 
 from services.sae.sparse.entries import DenseEntries, Entries, SparseEntries
 from services.sae.sparse.kernels import active_at
+from shared.arrays import IntArray
 
 # Share of active entries up to which the sparse products are the faster ones. Measured on two
 # cores of Zen 5: they break even between 0.07 (1024 -> 16 384) and 0.27 (512 -> 1 024).
 SPARSE_UP_TO = 1 / 16
 RUNS = (64, 32, 16, 8)  # columns of a run; 64 floats are four cache lines
 DENSE = -1.0  # for `sparse_up_to`: never sparse
-
-Places = npt.NDArray[np.int64]  # ascending places in the flat view of the matrix
 
 
 def positive(pre_NF: Tensor, sparse_up_to: float = SPARSE_UP_TO) -> Entries:
@@ -104,14 +103,14 @@ def _maxima(pre_NF: Tensor, run: int) -> Tensor:
     return pre_NF.view(n, features // run, run).amax(-1) if run > 1 else pre_NF
 
 
-def _places(inside: Places, found_MR: npt.NDArray[np.bool_], run: int) -> Places:
+def _places(inside: IntArray, found_MR: npt.NDArray[np.bool_], run: int) -> IntArray:
     """Places of the entries that were found in the runs numbered `inside`."""
     found = np.flatnonzero(found_MR)
-    places: Places = inside[found // run] * run + found % run
+    places: IntArray = inside[found // run] * run + found % run
     return places
 
 
-def _at_least(pre_NF: Tensor, maxima_NG: Tensor, least_N: Tensor, run: int) -> Places:
+def _at_least(pre_NF: Tensor, maxima_NG: Tensor, least_N: Tensor, run: int) -> IntArray:
     """The places of the entries that are positive and at least their row's `least_N`."""
     inside = np.flatnonzero((maxima_NG >= least_N[:, None]).numpy())
     found_MR = pre_NF.view(-1, run).index_select(0, torch.from_numpy(inside))
@@ -119,7 +118,7 @@ def _at_least(pre_NF: Tensor, maxima_NG: Tensor, least_N: Tensor, run: int) -> P
     return _places(inside, ((found_MR >= least_M[:, None]) & (found_MR > 0)).numpy(), run)
 
 
-def _trim_each(pre_NF: Tensor, flat_K: Places, k: int) -> Places:
+def _trim_each(pre_NF: Tensor, flat_K: IntArray, k: int) -> IntArray:
     """Of the places, those of the k largest entries of each row."""
     n, features = pre_NF.shape
     first_N1 = np.searchsorted(flat_K, np.arange(n + 1) * features)
@@ -134,11 +133,11 @@ def _trim_each(pre_NF: Tensor, flat_K: Places, k: int) -> Places:
     ]
     chosen = torch.zeros_like(ragged, dtype=torch.bool)
     chosen.scatter_(1, ragged.topk(k, dim=1, sorted=False).indices, True)
-    kept_K: Places = flat_K[chosen.numpy()[row_K, column_K]]
+    kept_K: IntArray = flat_K[chosen.numpy()[row_K, column_K]]
     return kept_K
 
 
-def _trim_all(pre_NF: Tensor, flat_K: Places, count: int) -> Places:
+def _trim_all(pre_NF: Tensor, flat_K: IntArray, count: int) -> IntArray:
     """Of the places, those of the `count` largest entries; of equal ones the first."""
     if len(flat_K) <= count:
         return flat_K
@@ -147,5 +146,5 @@ def _trim_all(pre_NF: Tensor, flat_K: Places, count: int) -> Places:
     chosen = value_K > least
     equal = np.flatnonzero(value_K == least)
     chosen[equal[: count - np.count_nonzero(chosen)]] = True
-    kept_K: Places = flat_K[chosen]
+    kept_K: IntArray = flat_K[chosen]
     return kept_K

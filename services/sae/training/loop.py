@@ -18,7 +18,7 @@ from services.sae.training.steer import Tuned
 from services.sae.variants import WITH_K, make_variant
 from services.sae.variants.base import Buffers, Pass
 from services.sae.weights import Coder, Weights
-from shared.stages.parameters import DictionaryParameters
+from shared.stages.sae import DictionaryParameters
 
 
 @dataclass

@@ -23,7 +23,7 @@ from services.sae.variants.base import Buffers
 from services.sae.weights import fold_scale, unfold_scale
 from shared.lm.device import device
 from shared.lm.dictionary import Dictionary, load_dictionary
-from shared.stages.parameters import DictionaryParameters
+from shared.stages.sae import DictionaryParameters
 from shared.stages.stage import NotFiniteError, Stage, StageError
 
 CURVE_POINTS = 500  # about as many lines as curve.jsonl gets

@@ -10,7 +10,7 @@ from services.sae.variants.jumprelu import JumpRelu
 from services.sae.variants.matryoshka import Matryoshka, prefixes_of
 from services.sae.variants.relu import Relu
 from services.sae.variants.topk import TopK
-from shared.stages.parameters import DictionaryParameters
+from shared.stages.sae import DictionaryParameters
 
 VARIANTS: dict[str, type[Variant]] = {
     "relu": Relu,

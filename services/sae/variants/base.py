@@ -19,7 +19,7 @@ from services.sae.sparse.entries import Entries
 from services.sae.sparse.select import SPARSE_UP_TO
 from services.sae.start import START_DENSITY
 from services.sae.weights import Coder, Weights
-from shared.stages.parameters import DictionaryParameters
+from shared.stages.sae import DictionaryParameters
 
 # Steering that begins with far too many active features overshoots, and what it silences comes back
 # slowly: relu and gated, 1 024 features, L0 100, lose .01 to .03 of explained variance at a half.

@@ -16,7 +16,7 @@ from services.sae.sparse.entries import Entries
 from services.sae.variants.base import mean_square
 from services.sae.variants.batchtopk import BatchTopK
 from services.sae.weights import Weights
-from shared.stages.parameters import DictionaryParameters
+from shared.stages.sae import DictionaryParameters
 
 DEFAULT_SHARES = (16, 8, 4, 2, 1)  # a sixteenth of the features, an eighth ..
 

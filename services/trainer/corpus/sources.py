@@ -17,8 +17,8 @@ from services.trainer.corpus.builtin.grammar import Document
 from shared.data.inspect import UploadError, read_upload
 from shared.data.readers import MAX_DOCUMENT, Skipped
 from shared.resolve.builtin_digests import BUILTIN_DIGESTS, python_stdlib_digest
-from shared.stages.parameters import BuiltinSource, CorpusParameters, HubSource, UploadSource
 from shared.stages.stage import StageError
+from shared.stages.trainer import BuiltinSource, CorpusParameters, HubSource, UploadSource
 
 GENERATED_BYTES = 8_000_000  # of text that a generated corpus has when nothing limits it
 

@@ -30,8 +30,8 @@ from services.trainer.corpus.builtin.grammar import Document
 from services.trainer.corpus.sources import describe, documents
 from services.trainer.corpus.spill import Record, Spill
 from shared.data.readers import Skipped
-from shared.stages.parameters import CorpusParameters, UploadSource
 from shared.stages.stage import Leave, Stage, StageError
+from shared.stages.trainer import CorpusParameters, UploadSource
 
 OVERREAD = 1.25  # text read beyond max_bytes, so that duplicates do not leave it short
 ROW_GROUP = 2**20  # bytes of text in a row group: what a reader of the file holds at a time

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shared.stages.parameters import TrainParameters
+from shared.stages.trainer import TrainParameters
 
 EPSILON = 1e-8
 

@@ -25,8 +25,8 @@ from shared.lm.load import load_model
 from shared.lm.loss import next_token_loss, output_weight
 from shared.lm.peak import peak_flops, train_flops
 from shared.lm.save import save_model
-from shared.stages.parameters import TrainParameters
 from shared.stages.stage import NotFiniteError, Stage, StageError
+from shared.stages.trainer import TrainParameters
 
 CURVE_ROWS = 500  # rows of curve.jsonl at most; each is the mean of the steps since the last
 

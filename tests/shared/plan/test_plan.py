@@ -17,7 +17,7 @@ from shared.resolve.hub import ProvisionalHub
 from shared.resolve.resolve import resolve
 from shared.resolve.resolved import UploadInfo
 from shared.spec import load_spec, parse_spec
-from shared.stages import parameters
+from shared.worker.release import PARAMETERS
 from tests.support.specs import (
     COMMIT,
     EXAMPLES,
@@ -30,12 +30,7 @@ from tests.support.specs import (
     values,
 )
 
-PARAMETERS = {
-    kind: getattr(parameters, f"{kind.title().replace('_', '')}Parameters")
-    for kind in SERVICE_OF
-    if kind != "dictionary_member"
-} | {"dictionary_member": parameters.MemberParameters}
-# Names of the inputs of every kind, as shared.stages.parameters tells them.
+# Names of the inputs of every kind, as its parameters tell them.
 INPUTS = {
     "corpus": "",
     "tokenizer": r"corpus/\d+",

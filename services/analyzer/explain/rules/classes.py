@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from services.analyzer.codes.codes import IntArray
+from shared.arrays import IntArray
 
 _OPERATOR = re.compile(r"[-+*/%=<>!&|^~@]+")
 _CAMEL = re.compile(r"[a-z][A-Z]")

@@ -14,10 +14,9 @@ from typing import TypeAlias
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
 
-from services.analyzer.codes.codes import FloatArray, IntArray
-from services.analyzer.codes.standardise import BoolArray
 from services.analyzer.explain.rules.classes import CLASSES, bits_at
 from services.analyzer.explain.rules.places import FLAGS, POSITIONS, cells_of, values_at
+from shared.arrays import BoolArray, FloatArray, IntArray
 from shared.data.token_stream import HeldOut
 
 FOLDS = 4  # an even context's fold is its turn modulo this, so that each sees every corpus

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.analyzer.codes.codes import Codes, FloatArray, IntArray
+from services.analyzer.codes.codes import Codes
 from services.analyzer.codes.labels import firing_blocks
 from services.analyzer.explain.rules.evidence import Evidence, collect
 from services.analyzer.explain.rules.followers import before_meetings, before_sets
@@ -33,6 +33,7 @@ from services.analyzer.explain.rules.primaries import (
 from services.analyzer.explain.rules.rule import Gate, Rule
 from services.analyzer.explain.rules.tables import Pairs
 from services.analyzer.explain.rules.wording import Words, worded
+from shared.arrays import FloatArray, IntArray
 from shared.data.token_stream import HeldOut
 
 # What a longer rule must add to the cross-validated correlation.
@@ -74,9 +75,9 @@ def find_rules(
     """A rule for each of the features, learnt from the even contexts; None: nothing predicts it.
 
     `texts` are the vocabulary's (see readable_tokens). `corpora` are the names of the stream's
-    corpora, for the words; where they are not known, see shared.lineage.explanations. `seen` is called
-    with the features done, and all, after every block; it may raise to stop. Equal arguments give equal
-    rules.
+    corpora, for the words; where they are not known, see shared.lineage.explanations. `seen` is
+    called with the features done, and all, after every block; it may raise to stop. Equal
+    arguments give equal rules.
 
     Costs: sorting a feature's firings by token, and by the token before, O(Z log Z) in all; about
     8 Z additions for each of the sums at all conditions; for tables of V tokens in all O(V J). A

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.analyzer.codes.codes import FloatArray, IntArray
 from services.analyzer.explain.rules.evidence import Evidence
 from services.analyzer.explain.rules.gates import Meetings
 from services.analyzer.explain.rules.primaries import Block, Primary, pair_of
 from services.analyzer.explain.rules.tables import Pairs, Totals, best_sets, grouped, sums_of
+from shared.arrays import FloatArray, IntArray
 
 EXPANDED = 4_000_000  # pairs of tokens that are counted at a time
 

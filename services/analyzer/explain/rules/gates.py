@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.analyzer.codes.codes import FloatArray
 from services.analyzer.explain.rules.tables import Totals, correlation, shrunk
+from shared.arrays import FloatArray
 
 # Tokens at the mean level of the table that a gate's factor is drawn towards 1 by.
 DRAWN = 2.0

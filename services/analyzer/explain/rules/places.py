@@ -16,8 +16,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.analyzer.codes.codes import IntArray
-from services.analyzer.codes.standardise import BoolArray
 from services.analyzer.explain.rules.classes import (
     BLANK,
     BREAKS,
@@ -26,6 +24,7 @@ from services.analyzer.explain.rules.classes import (
     OPENS,
     bits_at,
 )
+from shared.arrays import BoolArray, IntArray
 from shared.data.token_stream import HeldOut
 
 EIGHTHS = 8

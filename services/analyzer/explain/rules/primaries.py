@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from services.analyzer.codes.codes import FloatArray, IntArray
 from services.analyzer.explain.rules.evidence import ALWAYS, Counts, Evidence
 from services.analyzer.explain.rules.gates import Meetings, gated_correlations
 from services.analyzer.explain.rules.tables import (
@@ -27,6 +26,7 @@ from services.analyzer.explain.rules.tables import (
     shrunk,
     sums_of,
 )
+from shared.arrays import FloatArray, IntArray
 
 Kind = Literal["token", "before", "flat"]
 

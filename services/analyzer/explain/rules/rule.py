@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from services.analyzer.codes.codes import FloatArray, IntArray
-from services.analyzer.codes.standardise import BoolArray
 from services.analyzer.explain.rules.places import values_at
+from shared.arrays import BoolArray, FloatArray, IntArray
 from shared.data.token_stream import HeldOut
 
 

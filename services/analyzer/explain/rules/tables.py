@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.analyzer.codes.codes import FloatArray, IntArray
 from services.analyzer.explain.rules.evidence import SHRINK
+from shared.arrays import FloatArray, IntArray
 
 # What a set must add to the cross-validated correlation for being twice as long.
 DOUBLE_GAIN = 0.005

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shared.arrays import FloatArray
 from shared.lineage.explanations import name_corpora
-from shared.lineage.shares import FloatArray
 from shared.stages.stage import Input
 
 METHODS = ("rule", "language_model")

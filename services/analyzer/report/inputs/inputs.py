@@ -19,8 +19,8 @@ from services.analyzer.report.inputs.explanations import (
 )
 from services.analyzer.report.inputs.features import Place, contexts_of, effects_of, shown_features
 from services.analyzer.report.inputs.matches import best_r_of_null, bootstrap
-from shared.lineage.shares import FloatArray
-from shared.stages.parameters import ReportParameters
+from shared.arrays import FloatArray
+from shared.stages.report import ReportParameters
 from shared.stages.stage import Input
 
 LISTED = 50  # rules of each status that are listed, where the spec does not say

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.lineage.shares import FloatArray
+from shared.arrays import FloatArray
 
 BINS = 50  # of best r, over [0, 1], as in the results of match
 RULES = ("share", "share_any", "share_mutual")

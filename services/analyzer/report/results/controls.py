@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.analyzer.report.inputs.inputs import Material
-from shared.lineage.shares import FloatArray, adjusted, adjusted_interval, interval
+from shared.arrays import FloatArray
+from shared.lineage.shares import adjusted, adjusted_interval, interval
 
 Values = dict[str, Any]
 RULES = ("share", "share_any", "share_mutual")

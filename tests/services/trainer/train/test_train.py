@@ -19,8 +19,8 @@ from services.trainer.train import stage as train
 from services.trainer.train.optimiser import learning_rate, make_optimiser
 from shared.lm.load import load_model
 from shared.lm.loss import _hidden, output_weight
-from shared.stages.parameters import TrainParameters
 from shared.stages.stage import Leave, Stage, StageError
+from shared.stages.trainer import TrainParameters
 from tests.support.language_models import (
     ARCHITECTURE,
     BLOCK,

@@ -13,7 +13,7 @@ import pytest
 from services.analyzer.report.inputs.inputs import read
 from services.analyzer.report.results.results import assemble
 from services.analyzer.report.results.sweeps import crossings
-from shared.stages.parameters import ReportParameters
+from shared.stages.report import ReportParameters
 from shared.stages.stage import Input
 from tests.support.report.inputs import ALONE, PAPER, Family, Role, build
 
