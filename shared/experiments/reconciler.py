@@ -77,7 +77,7 @@ class Reconciler:
         # In this order: a stage whose message is taken while we look is still seen in the queue, or
         # as rung, or as leased, whatever happens in between.
         waiting = queued(self._redis)
-        told = self._leases.told(self._experiments.front(outlines))
+        told = self._leases.recently_rung(self._experiments.front(outlines))
         world = self._experiments.world(outlines, self._leases)
         self._describe(cards, hints)
         self._drop_complete(cards, world)
