@@ -1,4 +1,4 @@
-"""Digests of the built-in corpora's content, so that a stage's key changes when a corpus does."""
+"""What the built-in corpora hold, by content, so that a stage's key changes when they do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BUILTIN_DIGESTS: dict[str, str] = {
     "lua": "488806ef5857d43f2587a06b08a5a8e76a857130d6115c41babe330e15726014",
 }
 
-# Installed packages, tests and demos, then generated code: tables of code points, help texts.
+# Installed packages, tests and demos; then what was generated: tables of code points, help texts.
 NOT_LIBRARY = frozenset(
     {
         "site-packages",
@@ -36,7 +36,7 @@ def python_stdlib_root() -> Path:
 
 
 def python_stdlib_files() -> list[Path]:
-    """The standard library's own source files, sorted, without the folders in NOT_LIBRARY."""
+    """The library's own source files, sorted; see NOT_LIBRARY for what is left out."""
     root = python_stdlib_root()
     return [
         path

@@ -1,4 +1,4 @@
-"""The language model that explains features, as stage keys contain it: digests, no names."""
+"""What a stage key may know of the language model that explains features: digests, no names."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import hashlib
 
 from shared.settings import Settings
 
-# sha256 over the prompt files in services/analyzer/explain/language_model; a test compares them. A
-# changed prompt changes the keys of the stages that use it.
+# sha256 over the prompt files in services/analyzer/explain/language_model; a test keeps it so. A
+# changed prompt changes the keys of the stages that ask.
 PROMPTS = "c33bf556aef9b5e562ea364c18cf6bc1987f0bd3c16c75ca7f33d3a04e7bad10"
 
 
 def is_configured(settings: Settings) -> bool:
-    """True when the settings name a language model."""
+    """True when this process knows a language model that it could ask."""
     return bool(settings.explain_url and settings.explain_model)
 
 

@@ -47,10 +47,10 @@ class ImportedModel(BaseModel):
 
 
 class PinnedLanguageModel(BaseModel):
-    """The server's language model at the time the spec was submitted.
+    """The server's language model as it was when the spec was submitted.
 
     `endpoint` is the sha256 (hex) of its address and name, `prompts` that of the project's prompts
-    (see shared.stages.analyzer.LanguageModel); `label` is its operator's name for it.
+    (see shared.stages.parameters.LanguageModel); `label` is what its operator calls it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
