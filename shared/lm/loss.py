@@ -75,7 +75,7 @@ def next_token_loss(model: Any, tokens_BT: Tensor, precision: str = "float32") -
 
 
 def linear_cross_entropy(hidden_ND: Tensor, weight_VD: Tensor, target_N: Tensor) -> Tensor:
-    """Mean cross-entropy of the logits hidden @ weight.T, differentiable in both.
+    """Mean cross-entropy (nats, scalar) of the logits hidden @ weight.T, differentiable in both.
 
     Computes in bfloat16 under autocast, else in the dtype of `hidden_ND`; the weight's gradient
     is accumulated in the weight's own dtype.

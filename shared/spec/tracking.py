@@ -139,7 +139,7 @@ class Stability(Recipe):
 
     @property
     def sparsity(self) -> str:
-        """The field that sets how sparse the cells are: l1, l0 or k."""
+        """The field that says how sparse the cells are: l1, l0 or k."""
         return sparsity_field(self.variant, {"l1": self.l1, "l0": self.l0, "k": self.k})
 
     @property
