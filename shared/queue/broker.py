@@ -31,7 +31,7 @@ def connect(settings: Settings) -> Redis:
 
 
 def broker_url(redis_url: str) -> str:
-    """A Redis URL as Celery writes it: a socket is unix:// to redis-py, redis+socket:// here."""
+    """A Redis URL in Celery's form: redis-py's unix:// for a socket becomes redis+socket://."""
     return redis_url.replace("unix://", "redis+socket://", 1)
 
 

@@ -126,7 +126,7 @@ class Leases:
         return LiveLog(log["attempt"], log["start"], log["text"])
 
     def ask_to_stop(self, key: str) -> None:
-        """Ask the attempt that runs the stage to leave; it expires after five lease times."""
+        """Ask the stage's running attempt to leave; the request expires after five lease times."""
         self._redis.set(_stop(key), "1", px=5 * self._milliseconds)
 
     def asked_to_stop(self, key: str) -> bool:
@@ -160,7 +160,7 @@ class Leases:
         self.ring(f"stage:{key}")  # there is room in the queue
 
     def ring(self, hint: str = "experiments") -> None:
-        """Wake the reconciler with a hint what to look at (see shared.experiments.reconciler)."""
+        """Wake the reconciler with a hint about what to look at (see shared.experiments.reconciler)."""
         with self._redis.pipeline() as pipe:
             pipe.lpush(BELL, hint)
             pipe.ltrim(BELL, 0, HINTS - 1)

@@ -20,7 +20,7 @@ class Relay:
         self._read = 0
 
     def look(self, last: bool = False) -> None:
-        """Copy the lines written since the last look; the `last` look takes an unended line too."""
+        """Copy the lines since the previous look; with `last`, also one that is not finished."""
         try:
             with self._path.open("rb") as handle:
                 size = self._path.stat().st_size

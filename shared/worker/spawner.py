@@ -53,7 +53,7 @@ def preload(package: str, services: list[str]) -> None:
 
 
 def _become_child(directory: Path, package: str, parent: int) -> int:
-    """In the forked process: take an own process group and own streams, then run the stage."""
+    """In the forked process: give it its own process group and streams, then run the stage."""
     os.setsid()
     die_with_parent(parent)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):

@@ -149,7 +149,7 @@ class WorkerMetrics(ProcessMetrics):
             self._failures.labels(service, kind, cause)
 
     def taken_up(self, service: str, kind: str, number: int, expired: bool) -> None:
-        """Show which attempt this is; `expired`: the previous attempt's worker was lost."""
+        """Show which attempt this is; count the previous one's lease if it expired."""
         self._number.labels(service, kind).set(number)
         if expired:
             self._expired.labels(service, kind).inc()
