@@ -160,7 +160,7 @@ class Leases:
         self.ring(f"stage:{key}")  # there is room in the queue
 
     def ring(self, hint: str = "experiments") -> None:
-        """Wake the reconciler with a hint about what to look at (see shared.experiments.reconciler)."""
+        """Wake the reconciler with a hint where to look (see shared.experiments.reconciler)."""
         with self._redis.pipeline() as pipe:
             pipe.lpush(BELL, hint)
             pipe.ltrim(BELL, 0, HINTS - 1)
