@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from api.backend import Backend
-from shared.experiments.decide import ExperimentState, StageState
 from shared.experiments.experiments import Card, Experiment, Standing
+from shared.experiments.states import ExperimentState, StageState
 from shared.plan import PlannedStage
 from shared.records.attempts import Attempt, Failure
 from shared.store import NotFoundError

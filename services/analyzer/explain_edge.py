@@ -21,7 +21,7 @@ from services.analyzer.codes.codes import Codes, load_codes
 from services.analyzer.explanations.held_out import EVERY
 from services.analyzer.explanations.scores import interval_of, mean_of, simulation_scores
 from shared.arrays import Float32Array, FloatArray, IntArray, NameArray
-from shared.stages.analyzer import ExplainEdgeParameters
+from shared.stages.explain import ExplainEdgeParameters
 from shared.stages.stage import Leave, Stage, StageError
 
 NONE = -1  # no partner

@@ -1,6 +1,6 @@
 """Experiments in the store: the spec, the plan, and whether somebody cancelled it.
 
-Everything else about an experiment is derived: see shared.experiments.decide.
+Everything else about an experiment is derived: see shared.experiments.states.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.experiments.decide import (
+from shared.experiments.states import (
     ExperimentState,
     Outline,
     StageState,

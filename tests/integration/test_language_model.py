@@ -22,7 +22,7 @@ from shared.records.attempts import AttemptBook, Ending
 from shared.records.checkpoints import Checkpoints
 from shared.resolve.explainer import PROMPTS, endpoint_digest
 from shared.settings import Settings
-from shared.stages.analyzer import LanguageModel
+from shared.stages.explain import LanguageModel
 from shared.store import LocalStore
 from shared.telemetry.metrics import WorkerMetrics
 from shared.worker.spawner import Spawner

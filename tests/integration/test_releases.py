@@ -13,7 +13,7 @@ from redis import Redis
 
 from shared.experiments.experiments import Experiments
 from shared.experiments.reconciler import Reconciler
-from shared.plan import KINDS, STAGE_VERSIONS, Plan, PlannedStage, make_plan
+from shared.plan import Plan, PlannedStage, make_plan
 from shared.plan.graph import stage_key
 from shared.queue.broker import make_app, queued
 from shared.queue.leases import Leases, rung
@@ -21,6 +21,7 @@ from shared.records.artifacts import Artifacts
 from shared.records.attempts import AttemptBook
 from shared.records.releases import CAUSES
 from shared.settings import Settings
+from shared.stages.kinds import KINDS, VERSIONS
 from shared.store import LocalStore
 from shared.telemetry.metrics import WorkerMetrics
 from shared.worker import release as module
@@ -178,7 +179,7 @@ def test_an_input_that_a_newer_release_described_in_its_own_way_is_left_to_its_w
 def test_a_worker_takes_every_stage_that_its_own_release_plans() -> None:
     assert set(PARAMETERS) == set(KINDS)
     for stage in make_plan(resolved()).stages:
-        assert read_stage(stage.model_dump_json().encode(), STAGE_VERSIONS) == stage
+        assert read_stage(stage.model_dump_json().encode(), VERSIONS) == stage
 
 
 def test_an_attempt_in_words_of_a_newer_release_counts_neither_way(scene: Scene) -> None:

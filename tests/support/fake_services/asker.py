@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from services.analyzer.explain.language_model import ask, client
-from shared.stages.analyzer import LanguageModel
+from shared.stages.explain import LanguageModel
 from shared.stages.stage import Stage
 from tests.support.planted_features import planted
 
