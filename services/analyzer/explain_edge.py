@@ -37,7 +37,7 @@ class Partners:
 
 
 def run(stage: Stage) -> None:
-    """Hold the parent's simulations against the child's features (see ExplainEdgeParameters)."""
+    """Hold the parent's simulations against the child's features (see EXPLAIN_EDGE)."""
     parameters = ExplainEdgeParameters.model_validate(stage.parameters)
     explain = stage.input("explain")
     if explain.results["method"] != parameters.method:

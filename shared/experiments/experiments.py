@@ -30,6 +30,7 @@ from shared.queue.leases import Leases
 from shared.records.artifacts import Artifacts, Manifest
 from shared.records.attempts import AttemptBook, now
 from shared.records.releases import OtherReleaseError, read_record
+from shared.stages.report import REPORT
 from shared.store import NotFoundError, Store
 
 FRESH = 0.5  # seconds for which readers believe that a stage has not ended
@@ -81,7 +82,7 @@ class Card:
             owner=experiment.owner,
             submitted=experiment.submitted,
             outline=experiment.outline,
-            report=next((stage.key for stage in stages if stage.kind == "report"), None),
+            report=next((stage.key for stage in stages if stage.kind == REPORT.name), None),
             uploads=frozenset(digest for stage in stages for digest in stage.uploads),
         )
 

@@ -168,7 +168,7 @@ def _add_seeds(
 
 
 def _add_warm(draft: Draft, name: str, model: str) -> None:
-    """What a common start alone explains: see ReportParameters, `warm` and `unrelated`."""
+    """What a common start alone explains: see REPORT, `warm` and `unrelated`."""
     group, itself = draft.spec.tracking[name].dictionary, draft.roles[f"model/{model}"]
     own = Coded(draft.codes[name, model, 0], _dictionary(draft, name, model, 0), model)
     what = f"of {model} in another order"

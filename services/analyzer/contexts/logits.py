@@ -28,7 +28,7 @@ KINDS = ("raised", "lowered")
 def effects_table(
     stage: Stage, parameters: ContextsParameters, texts: Sequence[str], features: int
 ) -> pa.Table:
-    """The `logits` highest and lowest direct effects of every feature (see ContextsParameters).
+    """The `logits` highest and lowest direct effects of every feature (see CONTEXTS).
 
     texts: what the tokens read, by id; ids that the model knows and the tokenizer does not are left
     out. Effects: `shared.lm.unembed.direct_effect`. Of equal effects the lower id comes first.

@@ -45,7 +45,7 @@ class Windows:
 
 
 def run(stage: Stage) -> None:
-    """Collect contexts, statistics and label scores of every feature (see ContextsParameters)."""
+    """Collect contexts, statistics and label scores of every feature (see CONTEXTS)."""
     parameters = ContextsParameters.model_validate(stage.parameters)
     directories = [source.path for source in stage.group("tokens")]
     stream = held_out(directories, parameters.tokens, parameters.context)

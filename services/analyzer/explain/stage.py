@@ -43,7 +43,7 @@ class Scores:
 
 
 def run(stage: Stage) -> None:
-    """Explain features and score the explanations (see ExplainParameters)."""
+    """Explain features and score the explanations (see EXPLAIN)."""
     parameters = ExplainParameters.model_validate(stage.parameters)
     task, status_N = _task(stage, parameters)
     outcome = _explain(stage, parameters, task)

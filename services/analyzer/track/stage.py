@@ -53,7 +53,7 @@ class Family:
 
 
 def run(stage: Stage) -> None:
-    """Follow features through the models (see TrackParameters)."""
+    """Follow features through the models (see TRACK)."""
     parameters = TrackParameters.model_validate(stage.parameters)
     codes, contexts = stage.group("codes"), stage.group("contexts")
     family = _family(parameters, codes, stage.group("match"))
