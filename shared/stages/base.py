@@ -33,8 +33,8 @@ class Kind:
     `does` is one sentence. `inputs`, `files` and `results` have one line for each name, `terms` the
     definitions that several of these lines use.
 
-    In the names of inputs and files `*` stands for the numbers from 0 on, {word} for whatever the
-    line says of the word, one input (or file) for each; a name that ends with ? may be absent.
+    In the names of inputs and files `*` stands for the numbers from 0 on, and {word} for a name or
+    number of that sort, one input (or file) for each; a name that ends with ? may be absent.
     """
 
     name: str

@@ -132,8 +132,7 @@ EXPLAIN = Kind(
         "failures": "{reason: number of features}",
     },
     terms={
-        "universal": "status of a feature that is matched along every edge; it goes before the "
-        "others",
+        "universal": "status of a feature with the fate universal; it goes before the others",
         "disappearing": "status of a feature without a match in a child, or with a fate lost/..; "
         "it goes before emerging",
         "emerging": "status of a feature with the fate new; it goes before persisting",

@@ -73,11 +73,11 @@ CONTEXTS = Kind(
             {
                 "feature": "number of the feature",
                 "label": "the label",
-                "precision": "share of the tokens above the threshold that have the label",
-                "recall": "share of the tokens with the label that are above the threshold",
+                "precision": "share of the tokens at or above the threshold that have the label",
+                "recall": "share of the tokens with the label that are at or above the threshold",
                 "f1": "harmonic mean of both",
                 "threshold": "activation from which the feature says the label",
-                "support": "number of tokens with the label",
+                "support": "number of tokens with the label, in the odd contexts",
             },
         ),
         "logits.parquet": File(
@@ -108,8 +108,8 @@ CONTEXTS = Kind(
 class TrackEdge(Parameters):
     """One parent -> child edge, by the numbers of the models."""
 
-    parent: int
-    child: int
+    parent: int = Field(description="Number of the parent.")
+    child: int = Field(description="Number of the child.")
 
 
 class TrackParameters(Parameters):
@@ -141,7 +141,7 @@ TRACK = Kind(
     },
     files={
         "universal.parquet": File(
-            "one row a feature that is matched along every edge",
+            "one row a universal feature (see terms)",
             {
                 "feature_*": "its number in each model",
                 "r_*": "correlation of that model's feature with the first model's",
@@ -180,7 +180,8 @@ TRACK = Kind(
         "the root}], one for each model",
     },
     terms={
-        "fate universal": "the feature is matched along every edge of the family",
+        "fate universal": "its matches lead along every edge of the family, to one feature of each "
+        "model",
         "fate inherited/{parent}": "in a model of two parents: it has a match in that parent only",
         "fate inherited/both": "in a model of two parents: it has a match in both",
         "fate new": "in a model with parents: it has a match in none",

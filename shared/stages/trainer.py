@@ -41,7 +41,9 @@ class UploadSource(Parameters):
 
     source: Literal["upload"] = "upload"
     digest: str = Field(description="sha256 of the file, hexadecimal.")
-    format: Literal["jsonl", "parquet", "text", "zip", "tar"]
+    format: Literal["jsonl", "parquet", "text", "zip", "tar"] = Field(
+        description="Format of the file."
+    )
     text_column: str = Field("text", description="Column or key that holds the text.")
 
 
@@ -49,8 +51,10 @@ class BuiltinSource(Parameters):
     """A corpus that comes with the project (or, for python-stdlib, with the interpreter)."""
 
     source: Literal["builtin"] = "builtin"
-    name: Literal["python-stdlib", "baby", "stories", "lua"]
-    digest: str = Field(description="Digest of the text, or of the code that generates it.")
+    name: Literal["python-stdlib", "baby", "stories", "lua"] = Field(description="Which one.")
+    digest: str = Field(
+        description="Digest of the text; of generated text, of its first documents."
+    )
 
 
 class CorpusParameters(Parameters):
