@@ -1,15 +1,5 @@
 """Trainer: corpora, tokenizers, packed tokens, language models and their evaluation."""
 
-STAGES = {
-    "corpus": "services.trainer.corpus.stage:run",
-    "tokenizer": "services.trainer.tokenizer:run",
-    "tokens": "services.trainer.tokens:run",
-    "initialise": "services.trainer.initialise:run",
-    "import": "services.trainer.import_model:run",
-    "train": "services.trainer.train.stage:run",
-    "checkpoint": "services.trainer.checkpoint:run",
-    "evaluate": "services.trainer.evaluate:run",
-}
 PRELOAD = (
     "numpy",
     "pandas",  # pyarrow imports it when it makes a table
