@@ -1,4 +1,4 @@
-"""The entries of a batch's feature matrix that matter, sparsely (CPU) or densely.
+"""The active entries of a batch's feature matrix, stored sparsely (CPU) or densely.
 
 A variant's formulas are written once, over values at these entries: a vector [K] when they are
 stored one by one, a matrix [N, F] with zeros elsewhere when they are not. Both ways give the same
@@ -24,7 +24,7 @@ class Entries(Protocol):
 
     @property
     def value(self) -> Tensor:
-        """The matrix' own values there."""
+        """The matrix's own values there."""
 
     def keep(self, value: Tensor) -> Tensor:
         """The values, zero wherever there is no entry."""
@@ -73,7 +73,7 @@ class SparseEntries:
         return self.active.value_K
 
     def keep(self, value: Tensor) -> Tensor:
-        """There is nothing elsewhere."""
+        """The values as they are [K], for there is nothing elsewhere."""
         return value
 
     def of_feature(self, v_F: Tensor) -> Tensor:
@@ -97,8 +97,9 @@ class SparseEntries:
         return sparse.feature_sums(self.active, value)
 
     def nested(self, edges: tuple[int, ...]) -> Nested:
-        """Entries of a token ascend by feature, so its blocks follow one another: a token becomes
-        P rows, and not one entry moves.
+        """The same entries with P rows for each token.
+
+        Entries of a token ascend by feature, so its blocks follow one another and no entry moves.
         """
         active, blocks = self.active, len(edges)
         n = len(active.first_N1) - 1
@@ -132,7 +133,7 @@ class SparseNested:
 
 @dataclass(frozen=True)
 class DenseEntries:
-    """A matrix [N, F] and a mask that says which of its places count."""
+    """A matrix [N, F] and a mask of the places that count."""
 
     value: Tensor
     mask_NF: Tensor

@@ -1,6 +1,6 @@
 """Products with feature activations of which nearly all are zero (CPU).
 
-A silent feature gets exactly no gradient, so behind the encoder's forward product only the active
+A silent feature gets exactly no gradient, so after the encoder's forward product only the active
 entries matter. Each function equals the dense product that its docstring names.
 
 N: vectors of a batch, D: width, F: features, K: active entries of the batch.
