@@ -93,7 +93,7 @@ class Writer:
         self._start = len(start)
 
     def put(self, name: str) -> Callable[[int, Tensor], None]:
-        """A function `write(first, values)` that writes a tensor's values from number `first` on."""
+        """A function (first, values) that writes values of the tensor from number `first` on."""
         start = self._start + self._places[name]
 
         def write(first: int, values: Tensor) -> None:

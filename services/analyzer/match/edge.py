@@ -1,4 +1,4 @@
-"""An edge: both models' features with their partners by every rule, their parts and statuses.
+"""An edge: the features of both models, with their partners by every rule, parts and statuses.
 
 F: features of one side, E: candidate pairs.
 """
@@ -41,16 +41,16 @@ class SideMatches:
 
     @property
     def alive(self) -> BoolArray:
-        """Features that fire often enough to be told from chance."""
+        """Mask of the features that fire often enough to be distinguished from chance."""
         return self.firings >= self.min_firings
 
     def fates(self) -> Fates:
-        """What the statuses are told from."""
+        """What the statuses are derived from."""
         parts = self.parts
         return Fates(self.alive, self.match, parts.multiple_r_F, parts.starts_F, parts.parts_P)
 
     def histogram(self) -> dict[str, list[float]]:
-        """Best r of the live features; those without any positive r count as 0."""
+        """Histogram of the best r of live features; those without any positive r count as 0."""
         best_r = np.nan_to_num(self.best_r[self.alive])
         counts, edges = np.histogram(best_r, HISTOGRAM_BINS, (0, 1))
         return {"edges": edges.round(6).tolist(), "counts": counts.tolist()}
@@ -66,7 +66,7 @@ class Extras:
 
     @classmethod
     def none(cls, features: int) -> Extras:
-        """Nothing was computed."""
+        """The columns of features for which nothing was computed."""
         return cls(*(np.full(features, np.nan) for _ in range(3)))
 
 
@@ -100,7 +100,7 @@ def table(side: SideMatches, status: npt.NDArray[np.str_], extras: Extras) -> pa
 
 @dataclass(frozen=True)
 class EdgeMatches:
-    """Both sides, and all pairs of live features whose r reaches the lowest floor."""
+    """The matches of both sides, and the pairs of live features with r from the lowest floor on."""
 
     parent: SideMatches
     child: SideMatches
