@@ -1,6 +1,6 @@
 """Feature activations of a token stream ("codes"): sparse, and read without copying.
 
-T: token positions, Z: non-zero activations, F: features.
+T: token positions, Z: non-zero activations, F: features, M: firings of one feature.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class FeatureMajor:
         return len(self.starts_F) - 1
 
     def of(self, feature: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.floating[Any]]]:
-        """Where the feature fires (ascending positions) and how strongly."""
+        """The feature's firings: ascending positions [M] and activations [M]."""
         part = slice(int(self.starts_F[feature]), int(self.starts_F[feature + 1]))
         return self.positions_Z[part], self.values_Z[part]
 

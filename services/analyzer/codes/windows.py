@@ -21,7 +21,7 @@ LOOKED_AT = 32
 def window_starts(positions: IntArray, context: int, window: int) -> IntArray:
     """Where the window of `window` <= `context` tokens around each position begins.
 
-    The result has the shape of `positions`. Two thirds of a window lie before its position; windows
+    It has the shape of `positions`. Two thirds of a window lie before its position; windows
     are moved so that none leaves its context.
     """
     inside = positions % context
@@ -32,7 +32,7 @@ def window_starts(positions: IntArray, context: int, window: int) -> IntArray:
 def top_firings(
     positions_M: IntArray, values_M: AnyFloatArray, starts_M: IntArray, count: int, window: int
 ) -> IntArray:
-    """Up to `count` firings (places in M), strongest first, no two of whose windows overlap.
+    """Up to `count` firings [W] (places in M), strongest first, whose windows do not overlap.
 
     Equal activations are taken in the order of their positions.
     """
@@ -68,10 +68,10 @@ def bins_of(values_M: AnyFloatArray, maximum: float | FloatArray | None = None) 
 
 
 def sample_firings(values_M: AnyFloatArray, count: int, seed: tuple[int, ...]) -> IntArray:
-    """Up to `count` different firings (places in M), spread over ten equal bins of activation.
+    """Up to `count` different firings [W] (places in M), spread over ten equal bins of activation.
 
-    Every bin that is not empty gives one firing before any gives a second; which bins and which
-    firings is drawn with `seed`. Strongest first.
+    Every bin that is not empty gives one firing before any gives a second; `seed` decides which
+    bins and which firings. The strongest come first.
     """
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(values_M))

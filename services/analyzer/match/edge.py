@@ -1,6 +1,6 @@
 """An edge: the features of both models, with their partners by every rule, parts and statuses.
 
-F: features of one side, E: candidate pairs.
+F: features of one side (or of the parent), G: of the child, E: candidate pairs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SideMatches:
 
     @property
     def alive(self) -> BoolArray:
-        """Mask of the features that fire often enough to be distinguished from chance."""
+        """Mask [F] of the features that fire often enough to be distinguished from chance."""
         return self.firings >= self.min_firings
 
     def fates(self) -> Fates:
@@ -107,7 +107,7 @@ class EdgeMatches:
     pairs: Pairs
 
     def statuses(self, threshold: float) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
-        """Statuses of the parent's and the child's features (see shared.lineage.statuses)."""
+        """Statuses of the parent's features [F] and the child's [G]: shared.lineage.statuses."""
         return statuses(threshold, self.parent.fates(), self.child.fates())
 
     def counts(self, threshold: float) -> dict[str, Any]:

@@ -52,12 +52,13 @@ def edge_of(
 ) -> EdgeMatches:
     """The edge that follows from a search among features with at least `needed` firings."""
     pairs = partners.pairs
-    chosen = matches_at(threshold, pairs.parent_Z, pairs.child_Z, pairs.r_Z)
+    parent_Z, child_Z, r_Z = pairs.parent_Z, pairs.child_Z, pairs.r_Z
+    chosen = matches_at(threshold, parent_Z, child_Z, r_Z)
     match_F, match_r_F = np.full(parent.width, -1), np.full(parent.width, np.nan)
     match_G, match_r_G = np.full(child.width, -1), np.full(child.width, np.nan)
-    match_F[pairs.parent_Z[chosen]] = pairs.child_Z[chosen]
-    match_G[pairs.child_Z[chosen]] = pairs.parent_Z[chosen]
-    match_r_F[pairs.parent_Z[chosen]] = match_r_G[pairs.child_Z[chosen]] = pairs.r_Z[chosen]
+    match_F[parent_Z[chosen]] = child_Z[chosen]
+    match_G[child_Z[chosen]] = parent_Z[chosen]
+    match_r_F[parent_Z[chosen]] = match_r_G[child_Z[chosen]] = r_Z[chosen]
     mutual_F, mutual_G = mutual_features(partners, threshold)
     bounds = chunk_bounds(parent, child, None)
 
@@ -68,14 +69,9 @@ def edge_of(
             Standardised(child, bounds, child.firings >= needed, columns=True),
         )
 
-    of_parent = find_parts(
-        partners.best_r_F, (pairs.parent_Z, pairs.child_Z, pairs.r_Z), sides, most
-    )
+    of_parent = find_parts(partners.best_r_F, (parent_Z, child_Z, r_Z), sides, most)
     of_child = find_parts(
-        partners.best_r_G,
-        (pairs.child_Z, pairs.parent_Z, pairs.r_Z),
-        lambda: (sides()[1], sides()[0]),
-        most,
+        partners.best_r_G, (child_Z, parent_Z, r_Z), lambda: (sides()[1], sides()[0]), most
     )
     return EdgeMatches(
         SideMatches(

@@ -48,7 +48,7 @@ def counts_at(threshold: float, pairs: Pairs) -> Counts:
 
 
 def mutual_pairs(parent_E: IntArray, child_E: IntArray, r_E: FloatArray) -> IntArray:
-    """Numbers of the pairs that are the best of both features; the lowest number wins a tie."""
+    """Places in E of the pairs that are both features' best; the lowest number wins a tie."""
     both_E = np.ones(len(r_E), bool)
     for own_E, other_E in ((parent_E, child_E), (child_E, parent_E)):
         order = np.lexsort((other_E, -r_E, own_E))

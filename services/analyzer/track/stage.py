@@ -48,7 +48,7 @@ class Family:
 
     @property
     def matches(self) -> list[IntArray]:
-        """The one-to-one partner of each parent feature, per edge."""
+        """Per edge, the one-to-one partner of each parent feature [F]."""
         return [edge.match for edge in self.edges]
 
 

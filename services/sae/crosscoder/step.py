@@ -56,7 +56,7 @@ class Pass:
 
     @property
     def loss(self) -> Tensor:
-        """The loss whose gradients these are (without the auxiliary one)."""
+        """The loss, a scalar, whose gradients these are (without the auxiliary loss)."""
         return self.squared_errors.sum()
 
 

@@ -20,7 +20,10 @@ from services.sae.sparse.kernels import Active
 
 
 class Entries(Protocol):
-    """Places in a matrix [N, F], with what the products of a training step need there."""
+    """Places in a matrix [N, F], with the products that a training step needs there.
+
+    Values at the entries, given or returned, are [K] in the sparse form, [N, F] in the dense one.
+    """
 
     @property
     def value(self) -> Tensor:
@@ -30,13 +33,13 @@ class Entries(Protocol):
         """The values, zero wherever there is no entry."""
 
     def of_feature(self, v_F: Tensor) -> Tensor:
-        """A number of each feature, at its entries."""
+        """The number v of each entry's feature."""
 
     def decode(self, value: Tensor, w_FD: Tensor) -> Tensor:
-        """v_NF @ w_FD."""
+        """v_NF @ w_FD [N, D]."""
 
     def products(self, g_ND: Tensor, w_FD: Tensor) -> Tensor:
-        """g_ND @ w_FD.T at the entries; in the dense form elsewhere too, so `keep` them."""
+        """g_ND @ w_FD.T at the entries; the dense form has it elsewhere too, so `keep` it."""
 
     def weight_gradient(self, value: Tensor, x_ND: Tensor) -> Tensor:
         """v_NF.T @ x_ND [F, D]."""

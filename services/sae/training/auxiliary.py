@@ -31,7 +31,7 @@ def add_auxiliary(
     coefficient: float,
     sparse_up_to: float = SPARSE_UP_TO,
 ) -> Tensor:
-    """Put the gradients of the loss into those of the batch, in place, and return the loss.
+    """Put the gradients of the loss into those of the batch, in place; returns the loss, a scalar.
 
     Only the rows of dead features get a gradient; b_dec gets none. A dead feature that has sunk so
     low that it would fire on no vector would get none either: its bias is lifted first, in place,
