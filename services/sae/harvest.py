@@ -4,7 +4,7 @@
 sees what it would see if it ran the model itself. Memory is bounded by one shard, whatever the
 number of tokens.
 
-A checkpoint holds all complete shards so far, as hard links; only the new ones are stored again.
+A checkpoint holds all complete shards so far, as hard links; only the new ones have to be stored.
 
 B: contexts of a forward pass, T: tokens of a context, D: width at the hook point, V: vectors.
 """
