@@ -41,7 +41,7 @@ class Directories:
     """Where members write, and what their directories in a checkpoint are called."""
 
     output: Sequence[Path]
-    checkpoint: str  # a template with {member}
+    checkpoint: str  # with {member}
 
     def in_checkpoint(self, directory: Path, member: int) -> Path:
         """The directory of a member in a checkpoint."""
@@ -66,7 +66,7 @@ def train_all(
     training = Training(stage, members, rounds, steps, directories)
     first = training.step
     training.finish()
-    # The speed of this attempt alone: vectors before a resume are not in its time.
+    # Of the attempt that finished: the vectors before a resume took their own time.
     taken = (steps - first) * cut.vectors
     rate = (time.monotonic() - started) / taken * 1e6 if taken else None
     for member, output in zip(training.members, directories.output, strict=True):
@@ -88,8 +88,8 @@ def count_steps(parameters: DictionaryParameters) -> int:
 def open_source(stage: Stage, parameters: DictionaryParameters) -> Source:
     """Shards when the stage has a harvest, else the model itself.
 
-    The first replicate reads either in the same order. The others read the corpora in another
-    order, or begin at another place in the harvest.
+    The first replicate reads both in the same order. The others read the corpora in another order,
+    or begin at another place of the harvest.
     """
     vectors = parameters.batch * parameters.context
     order = seed_of(ORDER, parameters.seed, parameters.replicate)
@@ -107,8 +107,8 @@ def open_source(stage: Stage, parameters: DictionaryParameters) -> Source:
 class Training:
     """One run of the training loop, from the start or from a checkpoint.
 
-    All members take a step before any takes the next, so the activations of a round are computed
-    once for all of them.
+    Every member takes the same step before any takes the next, so the activations of a round are
+    computed once for all.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Training:
             raise StageError(str(error)) from error
 
     def finish(self) -> None:
-        """Take the remaining steps; saves a checkpoint and leaves when the stage is asked to."""
+        """Take the steps that are left; leaves with a checkpoint when the stage is asked to."""
         started, first = time.monotonic(), self.step
         for number in range(first, self._steps):
             x_ND = self._rounds.step(number)
@@ -167,7 +167,7 @@ class Training:
         return False
 
     def _show(self, figures: Figures, rate: float) -> None:
-        """Report progress, with the figures of the first member."""
+        """Progress, with the figures of the first member."""
         scalars = {
             "loss": figures.loss,
             "l0": figures.l0,
@@ -180,6 +180,6 @@ class Training:
 
     def _write(self, directory: Path) -> None:
         for number, member in enumerate(self.members):
-            target = self._directories.in_checkpoint(directory, number)
-            target.mkdir(exist_ok=True)
-            member.save(target)
+            own = self._directories.in_checkpoint(directory, number)
+            own.mkdir(exist_ok=True)
+            member.save(own)

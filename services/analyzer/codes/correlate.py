@@ -69,7 +69,7 @@ def pearson(
 ) -> FloatArray:
     """Correlations [F, G] of all pairs, NaN where a feature is constant.
 
-    `chunk` tokens and `rows` parent features are processed at a time; this affects only memory.
+    `chunk` tokens and `rows` parent features are worked on at a time; they change only the memory.
     Raises ValueError when the two streams differ in length.
     """
     left, right = _sides(parent, child, None, None, chunk)

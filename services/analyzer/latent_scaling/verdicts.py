@@ -103,7 +103,7 @@ def _across(halves: tuple[Half, Half], other: Side, width: int) -> FloatArray:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Values per feature, NaN for rare features or undefined; see LatentScalingParameters."""
+    """Per feature, NaN where it is rare or a value is undefined; see LatentScalingParameters."""
 
     status_F: npt.NDArray[np.str_]
     own_F: FloatArray

@@ -41,7 +41,7 @@ class SideMatches:
 
     @property
     def alive(self) -> BoolArray:
-        """Mask [F] of the features that fire often enough to be distinguished from chance."""
+        """Features that fire often enough to be told from chance."""
         return self.firings >= self.min_firings
 
     def fates(self) -> Fates:
@@ -50,7 +50,7 @@ class SideMatches:
         return Fates(self.alive, self.match, parts.multiple_r_F, parts.starts_F, parts.parts_P)
 
     def histogram(self) -> dict[str, list[float]]:
-        """Histogram of the best r of live features; those without any positive r count as 0."""
+        """Best r of the live features; those without any positive r count as 0."""
         best_r = np.nan_to_num(self.best_r[self.alive])
         counts, edges = np.histogram(best_r, HISTOGRAM_BINS, (0, 1))
         return {"edges": edges.round(6).tolist(), "counts": counts.tolist()}

@@ -86,7 +86,7 @@ class Kin:
 
 
 def merges(kin: Kin) -> list[Row]:
-    """Where the features of each model with two parents come from (see TrackParameters)."""
+    """Where the features of each model of two parents come from (see TrackParameters)."""
     rows = []
     for child, parents in enumerate(kin.inherited):
         if len(parents) != 2:

@@ -75,7 +75,7 @@ def run(stage: Stage) -> None:
 
 
 def results(scaling: Scaling, features: Features) -> dict[str, Any]:
-    """The results that are measured on held-out tokens (see CrosscoderParameters)."""
+    """What the held-out tokens say, as CrosscoderParameters names it."""
     parent, child = scaling.explained_variance()
     return {
         **features.counts(),

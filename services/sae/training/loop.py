@@ -136,10 +136,7 @@ class Trainer:
         return self._parameters.l1
 
     def _start_coefficient(self) -> float:
-        """The coefficient that steering starts from, given activations of mean square 1.
-
-        It takes 1/2 off the value of a feature; for jumprelu, the penalty is .05 at the target L0.
-        """
+        """Where steering starts: with half of a feature's value taken away, or its worth in L0."""
         if self._parameters.l0 is not None and self._parameters.variant == "jumprelu":
             return 0.05 / self._parameters.l0
         return 1 / self.state.weights.encoder_FD.shape[1]

@@ -58,12 +58,12 @@ def _upload(source: UploadSource, path: Path, skipped: Skipped) -> Iterator[Docu
 
 def _builtin(source: BuiltinSource, parameters: CorpusParameters) -> Iterator[Document]:
     generated = source.name != "python-stdlib"
-    digest = BUILTIN_DIGESTS[source.name] if generated else python_stdlib_digest()
-    if digest != source.digest:
+    here = BUILTIN_DIGESTS[source.name] if generated else python_stdlib_digest()
+    if here != source.digest:
         what = "this version of Lineament" if generated else f"Python {platform.python_version()}"
         raise StageError(
             f"built-in corpus {source.name}: the plan names the text {source.digest[:12]}, but "
-            f"{what} has {digest[:12]}; plan and run with the same one"
+            f"{what} has {here[:12]}; plan and run with the same one"
         )
     size = 0
     for document in builtin_documents(source.name, parameters.seed):
