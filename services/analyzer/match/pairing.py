@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 
 from services.analyzer.codes.codes import Codes
-from services.analyzer.codes.correlate import Found, search
+from services.analyzer.codes.correlate import Partners, search
 from services.analyzer.codes.standardise import Standardised, chunk_bounds
 from services.analyzer.match.edge import EdgeMatches, SideMatches
 from services.analyzer.match.parts import FLOOR, find_parts
@@ -38,27 +38,28 @@ def match_codes(
     needed = max(1, min_firings)
     alive = parent.firings >= needed, child.firings >= needed
     lowest = lowest_floor(floor, threshold)
-    found = search(parent, child, lowest, *alive, watch=watch)
-    return edge_of(parent, child, found, threshold, needed, parts)
+    partners = search(parent, child, lowest, *alive, watch=watch)
+    return edge_of(parent, child, partners, threshold, needed, parts)
 
 
 def lowest_floor(floor: float, threshold: float) -> float:
-    """Candidates are needed from here on: for matches, the curve, parts and the bootstrap."""
+    """The lowest r of a candidate that matches, the curve, parts or the bootstrap need."""
     return min(floor, threshold, FLOOR)
 
 
 def edge_of(
-    parent: Codes, child: Codes, found: Found, threshold: float, needed: int, most: int
+    parent: Codes, child: Codes, partners: Partners, threshold: float, needed: int, most: int
 ) -> EdgeMatches:
-    """The edge that a search among features with `needed` firings makes."""
-    pairs = found.pairs
-    chosen = matches_at(threshold, pairs.parent_Z, pairs.child_Z, pairs.r_Z)
+    """The edge that follows from a search among features with at least `needed` firings."""
+    pairs = partners.pairs
+    parent_Z, child_Z, r_Z = pairs.parent_Z, pairs.child_Z, pairs.r_Z
+    chosen = matches_at(threshold, parent_Z, child_Z, r_Z)
     match_F, match_r_F = np.full(parent.width, -1), np.full(parent.width, np.nan)
     match_G, match_r_G = np.full(child.width, -1), np.full(child.width, np.nan)
-    match_F[pairs.parent_Z[chosen]] = pairs.child_Z[chosen]
-    match_G[pairs.child_Z[chosen]] = pairs.parent_Z[chosen]
-    match_r_F[pairs.parent_Z[chosen]] = match_r_G[pairs.child_Z[chosen]] = pairs.r_Z[chosen]
-    mutual_F, mutual_G = mutual_features(found, threshold)
+    match_F[parent_Z[chosen]] = child_Z[chosen]
+    match_G[child_Z[chosen]] = parent_Z[chosen]
+    match_r_F[parent_Z[chosen]] = match_r_G[child_Z[chosen]] = r_Z[chosen]
+    mutual_F, mutual_G = mutual_features(partners, threshold)
     bounds = chunk_bounds(parent, child, None)
 
     @cache
@@ -68,20 +69,17 @@ def edge_of(
             Standardised(child, bounds, child.firings >= needed, columns=True),
         )
 
-    of_parent = find_parts(found.best_r_F, (pairs.parent_Z, pairs.child_Z, pairs.r_Z), sides, most)
+    of_parent = find_parts(partners.best_r_F, (parent_Z, child_Z, r_Z), sides, most)
     of_child = find_parts(
-        found.best_r_G,
-        (pairs.child_Z, pairs.parent_Z, pairs.r_Z),
-        lambda: (sides()[1], sides()[0]),
-        most,
+        partners.best_r_G, (child_Z, parent_Z, r_Z), lambda: (sides()[1], sides()[0]), most
     )
     return EdgeMatches(
         SideMatches(
-            parent.firings, found.best_F, found.best_r_F, mutual_F, match_F, match_r_F,
+            parent.firings, partners.best_F, partners.best_r_F, mutual_F, match_F, match_r_F,
             of_parent, needed,
         ),
         SideMatches(
-            child.firings, found.best_G, found.best_r_G, mutual_G, match_G, match_r_G,
+            child.firings, partners.best_G, partners.best_r_G, mutual_G, match_G, match_r_G,
             of_child, needed,
         ),
         pairs,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.analyzer.codes.correlate import Found, Pairs
+from services.analyzer.codes.correlate import Pairs, Partners
 from shared.arrays import BoolArray, FloatArray, IntArray
 from shared.lineage.assignment import one_to_one
 
@@ -26,7 +26,7 @@ class Counts:
     mutual: int
 
     def shares(self, alive: int) -> dict[str, float | None]:
-        """The share of the live features, by the names of RULES; None of none."""
+        """Shares of the live features, by the names of RULES; None without live features."""
         counts = (self.one_to_one, self.any, self.mutual)
         return {
             name: count / alive if alive else None
@@ -35,7 +35,7 @@ class Counts:
 
 
 def counts_at(threshold: float, pairs: Pairs) -> Counts:
-    """The rules on candidates, which must hold all pairs with r >= threshold."""
+    """The counts by each rule, from candidates that include all pairs with r >= threshold."""
     high = np.flatnonzero(pairs.r_Z >= threshold)
     parent_E, child_E, r_E = pairs.parent_Z[high], pairs.child_Z[high], pairs.r_Z[high]
     if len(high) == 0:
@@ -48,7 +48,7 @@ def counts_at(threshold: float, pairs: Pairs) -> Counts:
 
 
 def mutual_pairs(parent_E: IntArray, child_E: IntArray, r_E: FloatArray) -> IntArray:
-    """Which pairs are the best of both features; the lowest number wins a tie."""
+    """Places in E of the pairs that are both features' best; the lowest number wins a tie."""
     both_E = np.ones(len(r_E), bool)
     for own_E, other_E in ((parent_E, child_E), (child_E, parent_E)):
         order = np.lexsort((other_E, -r_E, own_E))
@@ -58,17 +58,18 @@ def mutual_pairs(parent_E: IntArray, child_E: IntArray, r_E: FloatArray) -> IntA
     return np.flatnonzero(both_E)
 
 
-def mutual_features(found: Found, threshold: float) -> tuple[BoolArray, BoolArray]:
-    """Features [F] and [G] that are the best of their best, with r >= threshold."""
-    high = np.flatnonzero(found.best_r_F >= threshold)  # a comparison with NaN is False
-    high = high[found.best_G[found.best_F[high]] == high]
-    mutual_F, mutual_G = np.zeros(len(found.best_F), bool), np.zeros(len(found.best_G), bool)
+def mutual_features(partners: Partners, threshold: float) -> tuple[BoolArray, BoolArray]:
+    """Masks [F] and [G] of the features that are their best one's best, with r >= threshold."""
+    best_F, best_G = partners.best_F, partners.best_G
+    high = np.flatnonzero(partners.best_r_F >= threshold)  # a comparison with NaN is False
+    high = high[best_G[best_F[high]] == high]
+    mutual_F, mutual_G = np.zeros(len(best_F), bool), np.zeros(len(best_G), bool)
     mutual_F[high] = True
-    mutual_G[found.best_F[high]] = True
+    mutual_G[best_F[high]] = True
     return mutual_F, mutual_G
 
 
 def curve(pairs: Pairs, alive: int) -> dict[str, FloatArray]:
-    """Shares by each rule at THRESHOLDS, under the names of RULES; NaN of no features."""
+    """Shares [thresholds] by each rule, under the names of RULES; NaN without live features."""
     rows = [counts_at(threshold, pairs).shares(alive) for threshold in THRESHOLDS]
     return {name: np.array([row[name] for row in rows], np.float64) for name in RULES}

@@ -43,7 +43,7 @@ class State:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a step says about itself; shares and means over its batch."""
+    """Measurements of one step; shares and means are over its batch."""
 
     step: int
     loss: float
@@ -70,14 +70,14 @@ def warm_up(step: int, steps: int) -> float:
 
 
 def learning_rate_at(step: int, steps: int, parameters: DictionaryParameters) -> float:
-    """The learning rate of a step (from 0): up, constant, linear to zero over the last share."""
+    """The learning rate of a step (from 0): warm-up, constant, linear to zero at the end."""
     decay = parameters.learning_rate_decay * steps
     left = min(1.0, (steps - step) / decay) if decay > 0 else 1.0
     return parameters.learning_rate * left * warm_up(step + 1, parameters.warmup_steps + 1)
 
 
 class Trainer:
-    """Takes steps; `state` may be saved and put back between any two of them."""
+    """Takes steps; `state` may be saved and restored between any two of them."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Trainer:
         return batch
 
     def _revive(self, batch: Pass) -> Pass:
-        """Gradients for dead features, where they have a way of their own."""
+        """Add the gradients of dead features, where these are revived by gradients."""
         parameters, weights = self._parameters, self.state.weights
         if parameters.revive == "ghost":
             add_ghost_gradients(batch, weights, self.dead())
@@ -160,11 +160,11 @@ class Trainer:
         return replace(coder, threshold_F=threshold_F)
 
     def dead(self) -> Tensor:
-        """Mask [F] of the features that were silent for more steps than the window."""
+        """Mask [F] of the features that have been silent for more steps than the window."""
         return self.state.silent_F > self._parameters.dead_after_steps
 
     def figures(self, batch: Pass, x_ND: Tensor, sparsity: float) -> Figures:
-        """The figures of the step that has just been taken at that sparsity."""
+        """The figures of the step that has just been taken, at that sparsity."""
         step = self.state.step - 1
         coefficient = None if self._parameters.variant in WITH_K else sparsity
         variance = float((x_ND - x_ND.mean(0)).square().mean())
@@ -201,7 +201,7 @@ class Trainer:
 
 
 def project_out_parallel(gradient_FD: Tensor, w_FD: Tensor) -> None:
-    """Take away, in place, each row's gradient along its (unit) direction.
+    """Remove, in place, the part of each row's gradient along its (unit) direction.
 
     That part would only change the norm, which is fixed, and would spoil Adam's moments.
     """

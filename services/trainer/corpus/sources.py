@@ -1,6 +1,6 @@
-"""Documents of a corpus from where it lies: the hub, an upload, or this project itself.
+"""The documents of a corpus, read from its source: the hub, an upload, or this project itself.
 
-All of them come one at a time. What cannot be used ends the stage with one sentence.
+Documents are read one at a time. Data that cannot be used raise a StageError of one sentence.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from shared.resolve.builtin_digests import BUILTIN_DIGESTS, python_stdlib_digest
 from shared.stages.stage import StageError
 from shared.stages.trainer import BuiltinSource, CorpusParameters, HubSource, UploadSource
 
-GENERATED_BYTES = 8_000_000  # of text that a generated corpus has when nothing limits it
+GENERATED_BYTES = 8_000_000  # of text in a generated corpus that max_bytes does not limit
 
 
 def documents(
     parameters: CorpusParameters, uploads: Mapping[str, Path], skipped: Skipped
 ) -> Iterator[Document]:
-    """The documents of a corpus, in the order of its source; left-out ones are counted.
+    """The documents of a corpus, in the order of its source; `skipped` counts those left out.
 
     Raises StageError for data that cannot be used.
     """
@@ -112,8 +112,8 @@ def _hub(source: HubSource, skipped: Skipped) -> Iterator[Document]:
 def _undamaged(rows: Iterable[dict[str, Any]], source: HubSource) -> Iterator[dict[str, Any]]:
     """The rows; StageError where a file of the data set cannot be decoded.
 
-    pyarrow tells of damaged pages by its own errors or by a bare OSError. One with a number, or of
-    a kind of its own, is the network's: that may be better the next time.
+    pyarrow reports damaged pages by its own errors or by a bare OSError. An OSError with a number,
+    or of a subclass, comes from the network, and another attempt may succeed.
     """
     number = 0
     try:

@@ -153,8 +153,8 @@ def test_documents_that_do_not_fit_into_memory_are_sorted_all_the_same(
     found = [*TEXTS, *TEXTS[:700], *[TEXTS[5]] * 3000]
     at_once, _ = upload(jsonl(found), tmp_path / "one")
     monkeypatch.setattr(spill, "MEMORY", 4000)
-    in_heaps, _ = upload(jsonl(found), tmp_path / "two")
-    assert texts(in_heaps, "train") == texts(at_once, "train")
+    in_buckets, _ = upload(jsonl(found), tmp_path / "two")
+    assert texts(in_buckets, "train") == texts(at_once, "train")
     assert not any((tmp_path / "two/scratch/spill").rglob("*.*"))
 
 
