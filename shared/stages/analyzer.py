@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from shared.lineage.explanations.methods import MethodName
 from shared.stages.base import Parameters
 from shared.stages.sae import Hook
 
@@ -214,7 +213,7 @@ class ExplainParameters(Parameters):
     of the chosen features that were tried before the budget ended), failures {reason: count}.
     """
 
-    method: Literal["rule", "language_model"]
+    method: MethodName
     model: int
     features: int | None
     min_firings: int
@@ -242,5 +241,5 @@ class ExplainEdgeParameters(Parameters):
     none.
     """
 
-    method: Literal["rule", "language_model"]
+    method: MethodName
     seed: int

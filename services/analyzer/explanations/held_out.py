@@ -115,8 +115,8 @@ def half(
 ) -> tuple[IntArray, AnyFloatArray]:
     """The feature's firings in the odd or in the even contexts: positions [M] and values [M]."""
     positions_Z, values_Z = codes.of(feature)
-    kept = (positions_Z // context) % 2 == int(odd)
-    return positions_Z[kept].astype(np.int64), values_Z[kept]
+    own_Z = (positions_Z // context) % 2 == int(odd)
+    return positions_Z[own_Z].astype(np.int64), values_Z[own_Z]
 
 
 def spread_starts(
@@ -139,9 +139,9 @@ def spread_starts(
     order_M = np.concatenate([[strongest], order_M[order_M != strongest]])
     starts_M = window_starts(positions_M[order_M], context, window)
     _, first = np.unique(starts_M, return_index=True)
-    kept = np.sort(first)[:count]
-    from_strong = np.lexsort((starts_M[kept], -values_M[order_M[kept]].astype(np.float64)))
-    return starts_M[kept[from_strong]]
+    chosen = np.sort(first)[:count]
+    from_strong = np.lexsort((starts_M[chosen], -values_M[order_M[chosen]].astype(np.float64)))
+    return starts_M[chosen[from_strong]]
 
 
 def _by_turns(values_M: AnyFloatArray, seed: tuple[int, ...]) -> IntArray:

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shared.lineage.explanations.feature_status import FEATURE_STATUSES
 from tests.support.report.family import FEATURES, HOSTILE, Family
 
 Role = tuple[Path, dict[str, Any]]
-STATUSES = ("universal", "persisting", "emerging", "disappearing")
 EXPLANATIONS = pa.schema(
     [
         ("feature", pa.int32()),
@@ -73,7 +73,7 @@ def _explain(directory: Path, features: np.ndarray, method: str, seed: int) -> R
         rows.append(
             {
                 "feature": feature,
-                "status": "universal" if feature < 8 else STATUSES[1 + place % 3],
+                "status": "universal" if feature < 8 else FEATURE_STATUSES[1 + place % 3],
                 "density": 0.01 * float(rng.random()),
                 "explanation": None if failed else words,
                 "score": None if failed or place % 13 == 12 else float(rng.uniform(-0.1, 1)),
@@ -91,7 +91,7 @@ def _results(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
     failed = sum(row["failure"] is not None for row in rows)
     asked = method == "language_model"
     statuses = {}
-    for status in STATUSES:
+    for status in FEATURE_STATUSES:
         mine = [row for row in rows if row["status"] == status]
         known = [row["score"] for row in mine if row["score"] is not None]
         if mine:

@@ -20,7 +20,7 @@ _SPECIAL = re.compile(r"<\|?\w[^<>\s]*>|</\w+>|\[[A-Z]+\]")
 class TokenClass:
     """A class of tokens: `phrase` names one of them, `holds` is asked with text and stripped text.
 
-    `name` stands in rules that are kept, so it never changes its meaning.
+    `name` stands in stored rules, so it never changes its meaning.
     """
 
     name: str

@@ -77,12 +77,12 @@ class Rule:
     @classmethod
     def from_json(cls, text: str) -> Rule:
         """The rule that `to_json` wrote."""
-        kept = json.loads(text)
-        gate = kept.pop("gate")
+        stored = json.loads(text)
+        gate = stored.pop("gate")
         if gate is not None:
             gate = Gate(**{**gate, "values": tuple(gate["values"])})
-        kept |= {name: tuple(kept[name]) for name in ("values", "levels")}
-        return cls(**kept, gate=gate)
+        stored |= {name: tuple(stored[name]) for name in ("values", "levels")}
+        return cls(**stored, gate=gate)
 
 
 def _looked_up(

@@ -17,7 +17,7 @@ from services.analyzer.explain.rules import find as find_module
 from services.analyzer.explain.rules.places import values_at
 from services.analyzer.explain.rules.wording import Words, worded
 from shared.data.token_stream import HeldOut
-from shared.lineage.explanations import name_corpora
+from shared.lineage.explanations.shown import name_corpora
 from tests.support.planted import codes_of
 
 CONTEXT, CONTEXTS, VOCABULARY = 32, 1250, 500
