@@ -27,6 +27,6 @@ def test_the_last_method_that_explained_a_feature_names_it() -> None:
 
 
 def test_readers_see_a_column_for_each_score() -> None:
-    assert COLUMNS == (
-        "feature", "status", "density", "explanation", "score", "detection", "fuzzing", "failure",
-    )  # fmt: skip
+    assert COLUMNS[:4] == ("feature", "status", "density", "explanation")
+    assert COLUMNS[4:7] == ("score", "detection", "fuzzing")
+    assert COLUMNS[-1] == "failure"

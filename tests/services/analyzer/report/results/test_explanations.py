@@ -15,6 +15,7 @@ from services.analyzer.report.figures import explanations
 from services.analyzer.report.figures.text import plain
 from services.analyzer.report.inputs.explanations import spread
 from services.analyzer.report.page.explanations import ROWS, explained_rows
+from shared.lineage.explanations.artifact import COLUMNS
 from shared.lineage.explanations.feature_status import FEATURE_STATUSES
 from shared.lineage.explanations.shown import harmless, name_corpora
 from tests.services.analyzer.report.results.test_results import results_of
@@ -48,8 +49,7 @@ def test_every_explanation_of_a_language_model_is_listed_by_model(
     made: tuple[dict[str, Any], Inputs],
 ) -> None:
     results, inputs = made
-    names = {"tracking", "feature", "status", "explanation", "method", "score", "detection"}
-    names |= {"fuzzing", "failure", "density"}
+    names = {"tracking", "method", *COLUMNS}
     assert list(results["explanations"]) == list(results["models"])
     for model, rows in results["explanations"].items():
         assert all(set(row) == names for row in rows)
