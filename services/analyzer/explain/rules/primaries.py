@@ -192,7 +192,7 @@ def _primary(
 
 
 def pair_of(pairs: Pairs, feature_Z: IntArray, value_Z: IntArray) -> IntArray:
-    """The pair that each feature and value is, or -1."""
+    """The place in `pairs` of each feature and value [Z]; -1 where it is none of them."""
     if not len(pairs.feature_P):
         return np.full(len(feature_Z), -1)
     span = int(max(pairs.value_P.max(), value_Z.max(initial=0))) + 1

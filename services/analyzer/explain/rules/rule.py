@@ -31,7 +31,7 @@ class Gate:
     other_outside: float
 
     def holds(self, stream: HeldOut, texts: Sequence[str], places: IntArray) -> BoolArray:
-        """Whether the condition holds at tokens of the stream (any shape)."""
+        """Whether the condition holds at tokens of the stream, in the shape of `places`."""
         return np.isin(values_at(self.attribute, stream, texts, places), self.values)
 
 

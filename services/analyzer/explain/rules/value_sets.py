@@ -76,7 +76,7 @@ def correlation(true: Totals, p: FloatArray, pp: FloatArray, py: FloatArray) -> 
 
 
 def sums_of(cell: IntArray, weight: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    """Sums of the weights of each cell, laid out as `shape`."""
+    """Sums of the weights of each cell, as an array of that `shape`."""
     size = int(np.prod(shape))
     return np.bincount(cell, weight, size).astype(np.float64).reshape(shape)
 
@@ -87,7 +87,7 @@ def without(values_K: FloatArray, fold: int) -> FloatArray:
 
 
 def shrunk(total: FloatArray, tokens: FloatArray, mean: FloatArray) -> FloatArray:
-    """Mean activation with SHRINK tokens of the mean of all added."""
+    """Mean activation with SHRINK tokens of the mean of all added, in the shape of `total`."""
     return (total + SHRINK * mean) / (tokens + SHRINK)
 
 
