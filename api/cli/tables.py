@@ -8,6 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from shared.lineage.explanations.methods import METHODS
+
 
 def _count(value: float | None) -> str:
     """A number with a unit prefix: 1.5 M."""
@@ -180,7 +182,7 @@ def _explanations(results: dict[str, Any]) -> Table:
         ends = one["interval"]
         table.add_row(
             one["model"],
-            "rules" if one["method"] == "rule" else "language model",
+            METHODS[one["method"]].label,
             str(one["features"]),
             str(one["scored"]),
             "-" if one["score"] is None else f"{one['score']:.2f}",

@@ -15,10 +15,11 @@ from api.lineage.controls import (
     crossed,
     suffix,
 )
-from api.lineage.explanations import METHODS, ExplainedEdge, explained_edge
+from api.lineage.explanations import ExplainedEdge, explained_edge
 from api.lineage.names import Lineage
 from api.lineage.rows import NamedMatchRow
 from api.stored.matches import check_threshold, stored_floor
+from shared.lineage.explanations.methods import METHODS
 
 Values = dict[str, Any]
 Interval = tuple[float, float] | None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
+from shared.lineage.explanations.methods import MethodName
 from shared.stages.analyzer import SERVICE, TOKENS
 from shared.stages.base import File, Kind, Parameters
 from shared.stages.fields import Context, HeldOutTokens, MinFirings
@@ -41,7 +42,7 @@ class ExplainParameters(Parameters):
     examples, odd ones the held-out windows.
     """
 
-    method: Literal["rule", "language_model"] = Field(description=BY_METHOD)
+    method: MethodName = Field(description=BY_METHOD)
     model: int = Field(description="Number of the model in the order of the `track` stage.")
     features: int | None = Field(
         description="How many are chosen of each status, by seed and spread over the densities of "
@@ -146,9 +147,7 @@ EXPLAIN = Kind(
 class ExplainEdgeParameters(Parameters):
     """Whose explanations are held against a child's features."""
 
-    method: Literal["rule", "language_model"] = Field(
-        description="Method of the parent's explanations."
-    )
+    method: MethodName = Field(description="Method of the parent's explanations.")
     seed: Annotated[int, Field(description="Seed of the bootstrap.")]
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from shared.resolve.explainer import explainer_settings
+from shared.settings import Settings
 from shared.stages.entry import stage_function
 from shared.stages.stage import (
     DONE,
@@ -75,6 +77,7 @@ def main(directory: Path, package: str) -> int:
             uploads=assignment.uploads,
             resume=assignment.resume,
             checkpoint_seconds=assignment.checkpoint_seconds,
+            explainer=explainer_settings(Settings()),
         )
         return _run(stage, package, assignment.service)
 

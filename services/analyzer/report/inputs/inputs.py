@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 
 from services.analyzer.report.family import document, ordered, section
 from services.analyzer.report.inputs.explanations import (
-    METHODS,
     Explained,
     explanations_of,
     read_explained,
-    told,
+    shown_row,
 )
 from services.analyzer.report.inputs.features import Place, contexts_of, effects_of, shown_features
 from services.analyzer.report.inputs.matches import best_r_of_null, bootstrap
 from shared.arrays import FloatArray
+from shared.lineage.explanations.methods import METHODS
 from shared.stages.report import ReportParameters
 from shared.stages.stage import Input
 
@@ -154,5 +154,5 @@ def _named(
             continue
         for feature, row in explanations_of(source.path, features).items():
             place = {"method": method, "label": source.results.get("label")}
-            found[feature].append({**place, **told(row, method, corpora)})
+            found[feature].append({**place, **shown_row(row, method, corpora)})
     return found

@@ -17,14 +17,18 @@ def run(stage: Stage) -> None:
     Path(stage.parameters["pid_file"]).write_text(f"{os.getpid()} {stage.checkpoints.parent}")
     client.PATIENCE = stage.parameters["patience"]
     model = LanguageModel.model_validate(stage.parameters["language_model"])
-    spent = ask(stage, model, planted(stage.parameters["features"]))
-    answers = [
+    answers = ask(stage, model, planted(stage.parameters["features"]))
+    rows = [
         {
             "explanation": one.explanation,
             "predicted": None if one.predicted_WK is None else one.predicted_WK.tolist(),
             "failure": one.failure,
         }
-        for one in spent.answered
+        for one in answers.features
     ]
-    (stage.output / "answers.json").write_text(json.dumps(answers))
-    stage.results |= {"requests": spent.requests, "tokens": spent.tokens, "covered": spent.covered}
+    (stage.output / "answers.json").write_text(json.dumps(rows))
+    stage.results |= {
+        "requests": answers.requests,
+        "tokens": answers.tokens,
+        "covered": answers.covered,
+    }

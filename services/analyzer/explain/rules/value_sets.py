@@ -53,12 +53,12 @@ def grouped(
     span = int(value_Z.max(initial=-1)) + 1
     keys, pair_Z = np.unique(feature_Z * span + value_Z, return_inverse=True)
     fired_P = sums_of(pair_Z, np.ones(len(pair_Z)), (len(keys),))
-    kept = np.flatnonzero(fired_P >= SEEN)
+    listed = np.flatnonzero(fired_P >= SEEN)
     here = np.flatnonzero(fired_P[pair_Z] >= SEEN)
-    cell, shape = np.searchsorted(kept, pair_Z[here]) * folds + fold_Z[here], (len(kept), folds)
+    cell, shape = np.searchsorted(listed, pair_Z[here]) * folds + fold_Z[here], (len(listed), folds)
     return Pairs(
-        keys[kept] // max(1, span),
-        keys[kept] % max(1, span),
+        keys[listed] // max(1, span),
+        keys[listed] % max(1, span),
         sums_of(cell, activation_Z[here], shape),
         sums_of(cell, np.ones(len(here)), shape),
         np.zeros(shape),
@@ -76,7 +76,7 @@ def correlation(true: Totals, p: FloatArray, pp: FloatArray, py: FloatArray) -> 
 
 
 def sums_of(cell: IntArray, weight: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    """Sums of the weights of each cell, laid out as `shape`."""
+    """Sums of the weights of each cell, as an array of that `shape`."""
     size = int(np.prod(shape))
     return np.bincount(cell, weight, size).astype(np.float64).reshape(shape)
 
@@ -87,7 +87,7 @@ def without(values_K: FloatArray, fold: int) -> FloatArray:
 
 
 def shrunk(total: FloatArray, tokens: FloatArray, mean: FloatArray) -> FloatArray:
-    """Mean activation with SHRINK tokens of the mean of all added."""
+    """Mean activation with SHRINK tokens of the mean of all added, in the shape of `total`."""
     return (total + SHRINK * mean) / (tokens + SHRINK)
 
 

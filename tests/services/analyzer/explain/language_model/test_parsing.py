@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from services.analyzer.explain.language_model.answers import (
+from services.analyzer.explain.language_model.answers import Reason
+from services.analyzer.explain.language_model.parsing import (
     Unreadable,
     read_explanation,
     read_levels,
     read_verdicts,
 )
-from services.analyzer.explain.language_model.material import Reason
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import numpy as np
 
+from services.analyzer.explain.outcome import NO_RULE, Outcome
+from services.analyzer.explain.progress import watch_part
 from services.analyzer.explain.rules import find_rules
-from services.analyzer.explain.task import NO_RULE, Outcome, Task
-from services.analyzer.explanations.held_out import EVERY, Watch
-from services.analyzer.explanations.scores import DETECTED
+from services.analyzer.explain.task import Task
+from services.analyzer.explanations.held_out import EVERY
+from shared.stages.explain import ExplainParameters
+from shared.stages.stage import Stage
+
+DETECTED = 0.5  # level from which a simulation says that the feature fires: it rounds to 1
 
 
-def explain_by_rules(task: Task, watch: Watch) -> Outcome:
+def explain(stage: Stage, task: Task, parameters: ExplainParameters) -> Outcome:  # noqa: ARG001
     """A rule for each feature, learnt on the even contexts, and what it says of the windows.
 
-    A rule says that a feature fires in a window where the largest level that it predicts there is
-    DETECTED or more, and for marked tokens likewise. `watch(done, total)` is called.
+    Asked whether a feature fires on certain tokens of a window, a rule says yes where the largest
+    level that it predicts on them is DETECTED or more. Raises Leave when the stage is asked to.
     """
     outcome = Outcome.of(task)
     total = len(task.features_N)
+    watch = watch_part(stage, 0.1, 0.9)
     rules = find_rules(
         task.codes,
         task.stream,
@@ -39,9 +45,15 @@ def explain_by_rules(task: Task, watch: Watch) -> Outcome:
         outcome.explanation_N[number] = rule.text
         outcome.rule_N[number] = rule.to_json()
         outcome.predicted_WK[own] = rule.simulate(task.stream, task.texts, places_WK[own])
-        outcome.detection_N[number] = outcome.fuzzing_N[number] = True
+    _answer(task, outcome)
+    return outcome
+
+
+def _answer(task: Task, outcome: Outcome) -> None:
+    """The verdicts of all rules on all windows."""
+    has_rule_N = np.array([rule is not None for rule in outcome.rule_N], bool)
     scale_W = np.repeat(task.scale, np.diff(task.bounds_N))
     fires_WK = outcome.predicted_WK >= DETECTED * scale_W[:, None]  # NaN compares as False
-    outcome.detected_W[:] = fires_WK.any(axis=1)
-    outcome.fuzzed_W[:] = (fires_WK & task.marks.marks_WK).any(axis=1)
-    return outcome
+    for verdicts in outcome.verdicts.values():
+        verdicts.given_N[:] = has_rule_N
+        verdicts.yes_W[:] = (fires_WK & verdicts.quiz.shown_WK).any(axis=1)

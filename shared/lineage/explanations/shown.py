@@ -1,12 +1,19 @@
-"""How stored explanations of features are told: with the user's names, and harmless in a table."""
+"""Explanations as readers see them: with the user's names of corpora, and harmless in a table."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
+from shared.lineage.explanations.methods import METHODS, MethodName
+
 NUMBERED = re.compile(r"corpus #(\d{1,4})\b")
 FORMULAS = "=+-@\t\r"  # a spreadsheet computes a cell that begins with one of these
+
+
+def shown(text: str | None, method: MethodName, corpora: Sequence[str]) -> str | None:
+    """A stored explanation as readers see it; `corpora` are the names of the tracking's corpora."""
+    return name_corpora(text, corpora) if METHODS[method].numbers_corpora else text
 
 
 def name_corpora(text: str | None, corpora: Sequence[str]) -> str | None:

@@ -8,63 +8,32 @@ W: held-out windows of one feature, K: tokens of a window.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import deque
-from dataclasses import dataclass
-from enum import IntEnum
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from services.analyzer.explain.language_model import prompts
-from services.analyzer.explain.language_model.answers import (
+from services.analyzer.explain.language_model.answers import FeatureAnswers, Reason
+from services.analyzer.explain.language_model.examples import Examples, HeldOutWindows
+from services.analyzer.explain.language_model.parsing import (
     LONGEST,
     Unreadable,
     read_explanation,
     read_levels,
     read_verdicts,
 )
-from services.analyzer.explain.language_model.material import Answered, Examples, Held, Reason
-from services.analyzer.explain.language_model.reply import Reply, estimate
+from services.analyzer.explain.language_model.questions import (
+    THINKING,
+    VERDICTS,
+    Kind,
+    Question,
+)
+from services.analyzer.explain.language_model.reply import Reply
 
 BATCH = 5  # windows that are judged by one request
-# Tokens that an answer may take above what its form needs: some models think aloud.
-THINKING = 1000
 EXPLANATION, LINE = 80, 6  # tokens of an explanation, and of the line for an item
-
-
-class Kind(IntEnum):
-    """Kinds of questions, in the order in which they are asked."""
-
-    EXPLAIN = 0
-    SIMULATE = 1
-    DETECT = 2
-    FUZZ = 3
-
-
-@dataclass(frozen=True)
-class Question:
-    """One request: `windows` are those that it is about, `room` the tokens an answer may take."""
-
-    feature: int  # place in the material
-    kind: Kind
-    windows: tuple[int, ...]
-    messages: prompts.Messages
-    room: int
-
-    @property
-    def key(self) -> str:
-        """The sha256 (hex) of what is asked, without the names that are settings."""
-        body = json.dumps([self.messages, self.room, int(self.kind)], separators=(",", ":"))
-        return hashlib.sha256(body.encode()).hexdigest()
-
-    @property
-    def expects(self) -> int:
-        """Tokens of the prompt and of an answer that does not think aloud, about."""
-        asked = sum(len(message["content"]) for message in self.messages)
-        return estimate(asked, 0) + self.room - THINKING
 
 
 class Interview:
@@ -74,24 +43,24 @@ class Interview:
     lead to.
     """
 
-    def __init__(self, number: int, examples: Examples, held: Held, seed: int) -> None:
+    def __init__(self, number: int, examples: Examples, windows: HeldOutWindows, seed: int) -> None:
         self._number = number
         self._examples = examples
-        self._held = held
+        self._windows = windows
         self._explanation: str | None = None
         self._failures: dict[Kind, Reason] = {}
         self._ready: deque[Question] = deque()
-        windows, tokens = held.marks_WK.shape
-        self._levels_WK = np.zeros((windows, tokens), np.float32)
-        self._said = {kind: np.zeros(windows, bool) for kind in (Kind.DETECT, Kind.FUZZ)}
-        # Windows that fire come first in the material; their order must not tell.
-        order_W = np.random.default_rng((seed, examples.feature)).permutation(windows)
-        marked_W = np.asarray(held.marks_WK.any(axis=1))
+        count, tokens = windows.marks_WK.shape
+        self._levels_WK = np.zeros((count, tokens), np.float32)
+        self._yes_W = {kind: np.zeros(count, bool) for kind in VERDICTS}
+        # Windows in which the feature fires come first: their order must not give that away.
+        order_W = np.random.default_rng((seed, examples.feature)).permutation(count)
+        marked_W = np.asarray(windows.marks_WK.any(axis=1))
         self._batches = {
             Kind.DETECT: _batches(order_W),
             Kind.FUZZ: _batches(order_W[marked_W[order_W]]),
         }
-        self.requests: int = 1 + windows + sum(map(len, self._batches.values()))
+        self.requests: int = 1 + count + sum(map(len, self._batches.values()))
         self.left: int = self.requests
 
     @cached_property
@@ -148,14 +117,13 @@ class Interview:
                 tokens = self._levels_WK.shape[1]
                 self._levels_WK[windows[0]] = read_levels(reply.text, tokens, reply.expected)
             case Kind.DETECT | Kind.FUZZ:
-                said = read_verdicts(reply.text, len(windows))
-                self._said[question.kind][windows] = said
+                self._yes_W[question.kind][windows] = read_verdicts(reply.text, len(windows))
 
     def _about(self, explanation: str) -> list[Question]:
         """All questions about an explanation, in order."""
-        texts, marks = self._held.texts_WK, self._held.marks_WK
+        texts, marks = self._windows.texts_WK, self._windows.marks_WK
         tokens = self._levels_WK.shape[1]
-        found = [
+        questions = [
             self._question(
                 Kind.SIMULATE, (number,), prompts.simulate(explanation, text), LINE * tokens
             )
@@ -163,19 +131,19 @@ class Interview:
         ]
         for batch in self._batches[Kind.DETECT]:
             messages = prompts.detect(explanation, [texts[number] for number in batch])
-            found.append(self._question(Kind.DETECT, batch, messages, LINE * len(batch)))
+            questions.append(self._question(Kind.DETECT, batch, messages, LINE * len(batch)))
         for batch in self._batches[Kind.FUZZ]:
             shown = [texts[number] for number in batch]
             messages = prompts.fuzz(explanation, shown, [marks[number] for number in batch])
-            found.append(self._question(Kind.FUZZ, batch, messages, LINE * len(batch)))
-        return found
+            questions.append(self._question(Kind.FUZZ, batch, messages, LINE * len(batch)))
+        return questions
 
     def _question(
         self, kind: Kind, windows: tuple[int, ...], messages: prompts.Messages, answer: int
     ) -> Question:
         return Question(self._number, kind, windows, messages, answer + THINKING)
 
-    def result(self) -> Answered:
+    def result(self) -> FeatureAnswers:
         """What is known of the feature once nothing is asked any more.
 
         Of a feature that was not asked all, only the explanation: scores over some of the windows
@@ -185,18 +153,20 @@ class Interview:
         whole = self._explanation is not None and not cut
         reasons = [Reason.BUDGET] if cut else [self._failures[k] for k in sorted(self._failures)]
         simulated = whole and Kind.SIMULATE not in self._failures
-        return Answered(
+        return FeatureAnswers(
             feature=self._examples.feature,
             explanation=self._explanation,
             predicted_WK=self._levels_WK if simulated else None,
-            detected_W=self._verdicts(Kind.DETECT) if whole else None,
-            fuzzed_W=self._verdicts(Kind.FUZZ) if whole else None,
+            verdicts={
+                score: self._verdicts(kind) if whole else None for kind, score in VERDICTS.items()
+            },
             failure=reasons[0].value if reasons else None,
         )
 
     def _verdicts(self, kind: Kind) -> npt.NDArray[np.bool_] | None:
+        """The answers [W] to one kind of question; None where none was asked, or one failed."""
         known = kind not in self._failures and self._batches[kind]
-        return self._said[kind] if known else None
+        return self._yes_W[kind] if known else None
 
 
 def _batches(order_W: npt.NDArray[np.int64]) -> list[tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""The stage `explain` with a stand-in of a language model."""
+"""The stage `explain` by a language model, mostly with a stand-in of one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.analyzer.explain import by_model, stage
-from services.analyzer.explain import task as tasks
-from services.analyzer.explain.language_model.material import (
-    Answered,
+from services.analyzer.explain import outcome, stage
+from services.analyzer.explain.language_model import (
+    Answers,
     Examples,
-    Held,
+    FeatureAnswers,
+    HeldOutWindows,
     Reason,
-    Spent,
 )
-from shared.resolve.explainer import PROMPTS, endpoint_digest
+from services.analyzer.explain.methods import language_model
+from shared.resolve.explainer import PROMPTS, endpoint_digest, explainer_settings
 from shared.settings import Settings
 from shared.stages.explain import LanguageModel
 from shared.stages.stage import Stage, StageError
@@ -65,43 +65,48 @@ def explained(built: dict[str, Artifact], tmp_path_factory: pytest.TempPathFacto
     )
 
 
-Asked = list[tuple[Examples, Held]]
+NO_VERDICTS = {"detection": None, "fuzzing": None}
+Asked = list[tuple[Examples, HeldOutWindows]]
 
 
-def nothing(feature: int, reason: str) -> Answered:
-    return Answered(feature, None, None, None, None, reason)
+def nothing(feature: int, reason: str) -> FeatureAnswers:
+    return FeatureAnswers(feature, None, None, NO_VERDICTS, reason)
 
 
-def right(examples: Examples, held: Held) -> Answered:
+def right(examples: Examples, held: HeldOutWindows) -> FeatureAnswers:
     """The answer of a model that knows the planted tokens: level 9 on them, 0 elsewhere."""
     if examples.feature >= len(PLANTED):
         return nothing(examples.feature, Reason.REFUSED)
     known = [WORDS[token] for token in PLANTED[examples.feature]]
     level_WK = np.array([[9.0 * (text in known) for text in row] for row in held.texts_WK], "f4")
-    return Answered(
+    return FeatureAnswers(
         feature=examples.feature,
         explanation=f"one of {known}",
         predicted_WK=level_WK,
-        detected_W=np.asarray((level_WK > 0).any(axis=1)),
-        fuzzed_W=np.asarray(((level_WK > 0) == held.marks_WK).all(axis=1)),
+        verdicts={
+            "detection": np.asarray((level_WK > 0).any(axis=1)),
+            "fuzzing": np.asarray(((level_WK > 0) == held.marks_WK).all(axis=1)),
+        },
         failure=None,
     )
 
 
 def stand_in(
     monkeypatch: pytest.MonkeyPatch,
-    answer: Callable[[Examples, Held], Answered],
+    answer: Callable[[Examples, HeldOutWindows], FeatureAnswers],
     covered: float = 1,
 ) -> Asked:
     """Let `answer` speak for the language model; returns what it is asked, as it is asked."""
     asked: Asked = []
 
-    def ask(_: Stage, model: LanguageModel, material: Sequence[tuple[Examples, Held]]) -> Spent:
+    def ask(
+        _: Stage, model: LanguageModel, features: Sequence[tuple[Examples, HeldOutWindows]]
+    ) -> Answers:
         assert model.label == MODEL["label"]
-        asked.extend(material)
-        return Spent([answer(*one) for one in material], 7, 700, False, covered)
+        asked.extend(features)
+        return Answers([answer(*one) for one in features], 7, 700, False, covered)
 
-    monkeypatch.setattr(by_model, "ask", ask)
+    monkeypatch.setattr(language_model, "ask", ask)
     return asked
 
 
@@ -165,12 +170,12 @@ def test_examples_come_from_even_contexts_and_show_the_maximum(
 def test_broken_answers_are_counted_failures_and_never_scores(
     built: dict[str, Artifact], monkeypatch: Any, tmp_path: Path
 ) -> None:
-    def broken(examples: Examples, held: Held) -> Answered:
+    def broken(examples: Examples, held: HeldOutWindows) -> FeatureAnswers:
         whole = right(examples, held)
         return {
             0: nothing(0, Reason.EMPTY),
             1: replace(whole, predicted_WK=None, failure=Reason.UNREADABLE),
-            2: replace(whole, detected_W=None, fuzzed_W=None, failure=Reason.UNREADABLE),
+            2: replace(whole, verdicts=NO_VERDICTS, failure=Reason.UNREADABLE),
             3: nothing(3, Reason.BUDGET),
             4: replace(whole, predicted_WK=np.zeros((20, 16), np.float32)),
         }.get(examples.feature, whole)
@@ -186,15 +191,15 @@ def test_broken_answers_are_counted_failures_and_never_scores(
     assert [rows[2][name] for name in ("detection", "fuzzing")] == [None, None]
     assert rows[1]["failure"] == rows[2]["failure"] == Reason.UNREADABLE
     assert rows[3]["failure"] == Reason.BUDGET
-    assert (rows[4]["score"], rows[4]["failure"]) == (None, tasks.SAME_PREDICTION)
+    assert (rows[4]["score"], rows[4]["failure"]) == (None, outcome.SAME_PREDICTION)
     assert rows[5]["score"] > 0.85
     results = artifact[1]
     # Ten features were asked about, a tenth of them never tried; the other two needed no question.
     assert results["covered"] == pytest.approx((WIDTH - 1) / WIDTH)
     assert results["failures"] == {
         Reason.EMPTY: 1, Reason.UNREADABLE: 2, Reason.BUDGET: 1, Reason.REFUSED: NOISE,
-        tasks.SAME_PREDICTION: 1,
-        tasks.NO_EXAMPLES: 1, tasks.NO_WINDOWS: 1,
+        outcome.SAME_PREDICTION: 1,
+        outcome.NO_EXAMPLES: 1, outcome.NO_WINDOWS: 1,
     }  # fmt: skip
     predicted = [row["predicted"] for row in rows_of(artifact, "simulations")]
     assert predicted[0] is None
@@ -219,12 +224,20 @@ def test_a_server_on_loopback_is_asked_once_even_by_a_second_attempt(
         asked = {"endpoint": endpoint_digest(Settings()), "label": "a model", "prompts": PROMPTS}
         limits = {"requests": None, "tokens": None}
         parameters = {**BY_MODEL, "features": 4, "language_model": asked | limits}
-        first = run_stage(stage.run, parameters, explain_inputs(built), tmp_path / "first")
+        explainer = explainer_settings(Settings())
+        first = run_stage(
+            stage.run, parameters, explain_inputs(built), tmp_path / "first", explainer=explainer
+        )
         answers = server.answered.copy()
-        kept = tmp_path / "first" / "checkpoints"
-        newest = max(kept.iterdir(), key=lambda path: int(path.name))
+        checkpoints = tmp_path / "first" / "checkpoints"
+        newest = max(checkpoints.iterdir(), key=lambda path: int(path.name))
         again = run_stage(
-            stage.run, parameters, explain_inputs(built), tmp_path / "again", resume=newest
+            stage.run,
+            parameters,
+            explain_inputs(built),
+            tmp_path / "again",
+            resume=newest,
+            explainer=explainer,
         )
         assert server.answered == answers
     rows = rows_of(first, "explanations")
@@ -232,7 +245,7 @@ def test_a_server_on_loopback_is_asked_once_even_by_a_second_attempt(
         assert row["score"] > 0.85, row
         assert row["failure"] is None
     # The server spells tokens out, and a line break is none any more in a sentence of one line.
-    assert (rows[1]["score"], rows[1]["failure"]) == (None, tasks.SAME_PREDICTION)
+    assert (rows[1]["score"], rows[1]["failure"]) == (None, outcome.SAME_PREDICTION)
     assert first[1]["requests"] == sum(answers.values())
     assert first[1]["tokens"] > 0
     assert again[1] == first[1]

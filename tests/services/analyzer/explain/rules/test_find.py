@@ -1,4 +1,4 @@
-"""Rules: planted features are found and named, chance is not, and a rule means what it says.
+"""Rules: planted features are found and named, and chance is not.
 
 T: tokens of the stream, F: features.
 """
@@ -6,18 +6,15 @@ T: tokens of the stream, F: features.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from services.analyzer.explain.rules import Gate, Rule, find_rules, followers
+from services.analyzer.explain.rules import Rule, find_rules, followers
 from services.analyzer.explain.rules import find as find_module
 from services.analyzer.explain.rules.places import values_at
-from services.analyzer.explain.rules.wording import Words, worded
 from shared.data.token_stream import HeldOut
-from shared.lineage.explanations import name_corpora
 from tests.support.planted import codes_of
 
 CONTEXT, CONTEXTS, VOCABULARY = 32, 1250, 500
@@ -383,151 +380,3 @@ def test_tokens_that_the_tokenizer_does_not_know_are_named_by_their_number() -> 
     dense = (tokens.reshape(-1, 1) == 37).astype(float)
     rule = only(find_rules(codes_of(dense), stream, ["a", "b"], np.array([0])))
     assert rule.text == "the token `(token 37)`"
-
-
-# -------------------------------------------------------------------------------- attributes
-
-
-def at(attribute: str, texts: Sequence[str], tokens: Sequence[int]) -> list[Any]:
-    stream = HeldOut(np.array([tokens]), np.zeros(1, np.int64))
-    return values_at(attribute, stream, texts, np.arange(len(tokens))).tolist()
-
-
-def test_lines_start_after_a_break_and_nothing_but_white_space() -> None:
-    texts = ["x", "\n", "  ", "):\n    ", "\nfoo", "\t", ""]
-    assert at("line", texts, [0, 1, 0, 0]) == [0, 0, 1, 0]
-    assert at("line", texts, [0, 1, 2, 5, 2, 0, 2, 0]) == [0, 0, 0, 0, 0, 1, 0, 0]
-    assert at("line", texts, [0, 3, 0]) == [0, 0, 1]
-    assert at("line", texts, [4, 0, 3, 4]) == [1, 0, 0, 1]
-    assert at("line", texts, [2, 0, 1, 1, 0]) == [0, 0, 0, 0, 1]
-    # A token that ends a line and holds words starts one only if it is first in it.
-    assert at("line", texts, [1, 3, 0]) == [0, 1, 1]
-
-
-def test_positions_are_the_first_token_and_eighths() -> None:
-    assert at("position", ["x"], [0] * 16) == [0, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8]
-    assert at("position", ["x"], [0, 0, 0]) == [0, 3, 6]
-
-
-def test_the_token_before_stays_in_its_context() -> None:
-    stream = HeldOut(np.array([[1, 2], [3, 4]]), np.array([0, 5]))
-    assert values_at("before", stream, [], np.array([[0, 1], [2, 3]])).tolist() == [
-        [-1, 1],
-        [-1, 3],
-    ]
-    assert values_at("corpus", stream, [], np.arange(4)).tolist() == [0, 0, 5, 5]
-
-
-@pytest.mark.parametrize(
-    ("name", "inside", "outside"),
-    [
-        ("digits", ["7", " 42"], ["a7", "", " ", "\\xe2"]),
-        ("capitalised", [" The", "A"], ["the", "HTML", "T2"]),
-        ("capitals", [" HTML"], ["A", "Html", "42"]),
-        ("lower", [" the", "x"], ["The", "x_y", "4"]),
-        ("underscore", ["my_name", "_"], ["-", "name"]),
-        ("camel", ["getName"], ["GetX Y", "name", "Name"]),
-        ("punctuation", [").", " ++"], ["a.", " ", ""]),
-        ("operator", [" ==", "!="], ["(", "=a", ""]),
-        ("opening", [" (", "f("], [")", "( "[:0]]),
-        ("quote", ['"', "('"], ["a", ""]),
-        ("newline", ["\n", "x\n"], [" ", "\\n"]),
-        ("space", ["  ", "\t"], ["\n", "", "a "]),
-        ("starts_word", [" word"], ["word", " 5", " "]),
-        ("continues", ["word"], [" word", "5"]),
-        ("special", ["<|endoftext|>", "</s>", "<s>"], ["<", "< a >", "a"]),
-        ("ends_ing", [" going"], ["ing", "goings"]),
-        ("non_ascii", ["é"], ["e", ""]),
-    ],
-)
-def test_classes_hold_what_they_say(name: str, inside: list[str], outside: list[str]) -> None:
-    assert at(f"class:{name}", inside, range(len(inside))) == [1] * len(inside)
-    assert at(f"class:{name}", outside, range(len(outside))) == [0] * len(outside)
-
-
-def test_a_rule_of_an_unknown_attribute_is_refused() -> None:
-    stream = HeldOut(np.zeros((1, 2), np.int64), np.zeros(1, np.int64))
-    for name in ("class:nothing", "colour", "class_after:digits"):
-        rule = Rule("?", name, (1,), (1.0,), 0.0, 0.5, Gate("line", (1,), 1, 0, 0, 0))
-        with pytest.raises(ValueError, match="no rule asks for"):
-            rule.simulate(stream, [], np.arange(2))
-
-
-# ------------------------------------------------------------------------------------ words
-
-WORDS = Words(
-    ["\n", " a", "b", "\t", "\x1b[31m", "`", "\u202e", "x" * 60, *map(str, range(8, 40))], []
-)
-
-
-def said(attribute: str, values: Sequence[int], levels: Sequence[float], **more: Any) -> str:
-    given = {"other": 0.0, "correlation": 0.5, "gate": None} | more
-    return worded(Rule("", attribute, tuple(values), tuple(levels), **given), WORDS).text
-
-
-def test_tokens_are_shown_on_one_line_with_nothing_invisible() -> None:
-    text = said("token", range(8), [9.0, 8, 8, 8, 8, 8, 8, 8])
-    assert text == (
-        "the tokens `↵`, `·a`, `b`, `⇥`, `\\x1b[31m`, ```, `\\u202e` or `xxxxxxxxxxxxxxxxxxxxxxx…`"
-    )
-
-
-def test_levels_are_said_only_where_they_differ_much() -> None:
-    assert said("token", [0, 1], [5.0, 4.0]) == "the tokens `↵` or `·a`"
-    assert said("token", [0, 1], [1.0, 4.0]) == "the token `·a`, weaker on `↵`"
-    assert said("before", [0, 1, 2], [1.0, 4.0, 4]) == "a token after `·a` or `b`, weaker after `↵`"
-
-
-def test_long_lists_are_counted() -> None:
-    text = said("token", range(8, 38), [2.0] * 30)
-    assert text.endswith("`18`, `19` and 18 more")
-    assert said("before", range(8, 28), [2.0] * 13 + [0.5] * 7).endswith(
-        "`18`, `19` and 1 more, weaker after 7 others"
-    )
-    gate = Gate("before", tuple(range(8, 20)), 1, 0, 0, 0)
-    assert said("token", [2], [2.0], gate=gate).endswith("`12`, `13` and 6 more")
-    mixed = said("token", range(8, 38), [2.0] * 10 + [0.5] * 20)
-    assert mixed.endswith("`16` or `17`, weaker on `18`, `19` and 18 more")
-
-
-def test_a_rule_claims_silence_elsewhere_only_where_the_feature_is_nearly_silent() -> None:
-    assert said("token", [1], [2.0], other=1.0) == "any token, but stronger on the token `·a`"
-    assert said("class:digits", [1], [0.2], other=3.0) == "a token that is not a number"
-    assert said("class:digits", [1], [2.0], other=3.0) == (
-        "any token, but stronger on a token that is not a number"
-    )
-    assert said("line", [1], [0.0], other=1.0) == "a token that is not the first of a line"
-    assert said("corpus", [0, 1], [1.0, 0.9]) == "any token, but strongest on a token of corpus #0"
-    assert said("position", range(9), [1, 0, 1, 1, 1, 0, 0, 0, 1]) == (
-        "the first token of a context, a token in eighths 2 to 4 of its context or "
-        "a token in eighth 8 of its context"
-    )
-
-
-@pytest.mark.parametrize(
-    ("gate", "words"),
-    [
-        (Gate("line", (1,), 1, 0.1, 0, 0), ", at the start of a line"),
-        (Gate("line", (1,), 1, 0.5, 0, 0), ", more strongly at the start of a line"),
-        (Gate("line", (1,), 0.1, 1, 0, 0), ", not at the start of a line"),
-        (Gate("before", (1, 0), 1, 0, 0, 0), ", after `·a` or `↵`"),
-        (Gate("position", (0,), 1, 0, 0, 0), ", first in its context"),
-        (Gate("position", (3,), 0, 1, 0, 0), ", not in eighth 3 of its context"),
-        (Gate("corpus", (7,), 1, 0, 0, 0), ", in corpus #7"),
-        (Gate("corpus", (7,), 0, 1, 0, 0), ", outside corpus #7"),
-        (Gate("class:digits", (1,), 1, 0, 0, 0), ", if it is a number"),
-        (Gate("class_before:digits", (1,), 0, 1, 0, 0), ", not after a number"),
-    ],
-)
-def test_a_gate_says_where_the_table_is_strong(gate: Gate, words: str) -> None:
-    assert said("token", [2], [1.0], gate=gate) == "the token `b`" + words
-
-
-def test_corpora_take_their_names_later_and_tokens_keep_theirs() -> None:
-    words = Words(["corpus #0"], [])
-    gate = Gate("corpus", (1,), 1, 0, 0, 0)
-    text = worded(Rule("", "token", (0,), (1.0,), 0.0, 0.5, gate), words).text
-    assert text == "the token `corpus·#0`, in corpus #1"
-    assert name_corpora(text, ["a", "stories"]) == "the token `corpus·#0`, in corpus stories"
-    assert name_corpora(text, ["a"]) == text
-    assert said("corpus", [0, 1, 2], [1.0, 0.9, 0.1]) == "a token of corpus #0 or corpus #1"

@@ -14,9 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shared.arrays import BoolArray, IntArray, NameArray
+from shared.lineage.explanations.feature_status import FeatureStatus
 from shared.stages.stage import Input, StageError
 
-STATUSES = ("universal", "disappearing", "emerging", "persisting")
+# The first that holds is the feature's status. The place here also seeds the choice within it.
+PRECEDENCE: tuple[FeatureStatus, ...] = ("universal", "disappearing", "emerging", "persisting")
 
 
 def statuses(track: Input, model: int, width: int, matches: Sequence[Input] = ()) -> NameArray:
@@ -42,7 +44,7 @@ def statuses(track: Input, model: int, width: int, matches: Sequence[Input] = ()
         lost_F,
         _with_fate(track.path, model, width, "new"),
     ]
-    return np.select(conditions, STATUSES[:-1], STATUSES[-1])
+    return np.select(conditions, PRECEDENCE[:-1], PRECEDENCE[-1])
 
 
 def _with_fate(track: Path, model: int, width: int, start: str) -> BoolArray:
@@ -56,9 +58,9 @@ def _with_fate(track: Path, model: int, width: int, start: str) -> BoolArray:
     parents = pc.list_parent_indices(fates)
     names = fates.flatten().cast(pa.string())
     rows = parents.filter(pc.starts_with(names, start)).to_numpy()
-    found_F = np.zeros(width, bool)
-    found_F[table["feature"].to_numpy()[rows]] = True
-    return found_F
+    has_F = np.zeros(width, bool)
+    has_F[table["feature"].to_numpy()[rows]] = True
+    return has_F
 
 
 def choose(
@@ -73,7 +75,7 @@ def choose(
     if count is None:
         return np.flatnonzero(live_F)
     chosen: list[IntArray] = [np.empty(0, np.int64)]
-    for number, status in enumerate(STATUSES):
+    for number, status in enumerate(PRECEDENCE):
         own = np.flatnonzero(live_F & (status_F == status))
         by_density = own[np.lexsort((own, firings_F[own]))]
         rng = np.random.default_rng([seed, number])

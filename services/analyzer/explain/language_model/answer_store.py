@@ -1,4 +1,4 @@
-"""Answers that were paid for, kept as they arrive, so that a stage that is killed asks none twice.
+"""Answers that were paid for, on disk as they arrive: a stage that is killed asks none twice.
 
 They lie in segments answers-NNNN.jsonl of SEGMENT lines each. A full segment never changes: a
 checkpoint holds a link to it, and is not stored again. Lines are {"key", "text", "tokens", ..} of
@@ -21,7 +21,7 @@ from shared.stages.stage import Stage
 SEGMENT = 64  # lines
 
 
-class Kept:
+class AnswerStore:
     """The answers of all attempts at a stage."""
 
     def __init__(self, stage: Stage) -> None:
@@ -57,7 +57,7 @@ class Kept:
             self.estimated |= reply.estimated
 
     def add(self, key: str, reply: Reply) -> None:
-        """Keep the answer to the request with that key."""
+        """Store the answer to the request with that key."""
         self._append({"key": key, **reply.to_json()})
 
     def do_without(self, parameter: str) -> None:
