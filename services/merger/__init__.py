@@ -1,5 +1,10 @@
 """Merger: models between models, and what happens along the way."""
 
+from __future__ import annotations
+
+from shared.spec.merges import METHODS
+from shared.spec.registry import check_files
+
 STAGES = {
     "merge": "services.merger.merge:run",
     "sweep": "services.merger.sweep:run",
@@ -10,3 +15,5 @@ PRELOAD = (
     "torch",
     "transformers.models.mistral.modeling_mistral",
 )
+
+check_files(METHODS, __name__, __path__, "methods")

@@ -1,5 +1,10 @@
 """Trainer: corpora, tokenizers, packed tokens, language models and their evaluation."""
 
+from __future__ import annotations
+
+from shared.spec.builtins import BUILTINS
+from shared.spec.registry import check_files
+
 STAGES = {
     "corpus": "services.trainer.corpus.stage:run",
     "tokenizer": "services.trainer.tokenizer:run",
@@ -19,3 +24,5 @@ PRELOAD = (
     "torch",
     "transformers.models.mistral.modeling_mistral",
 )
+
+check_files(BUILTINS, __name__, __path__, "corpus/builtin")

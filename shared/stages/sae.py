@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from shared.spec.base import OneOf
+from shared.spec.own_settings import in_stage
+from shared.spec.variants import DEFAULT, trained_per
+from shared.spec.variants.base import AUX_COEFFICIENT
 from shared.stages.base import Parameters
 
 Hook = Literal["mlp_post", "mlp_out", "attn_out", "resid_pre", "resid_post"]
@@ -25,6 +29,7 @@ class HarvestParameters(Parameters):
     seed: int
 
 
+@in_stage(trained_per("model"))
 class DictionaryParameters(Parameters):
     """A sparse auto-encoder on one model's activations.
 
@@ -35,27 +40,19 @@ class DictionaryParameters(Parameters):
     Results: features, width, scale, vectors, seconds_per_million, coefficient (the last one of the
     sparsity penalty; null for those with k).
 
-    Sparsity, by variant: `relu`, `gated` and `jumprelu` take either `l1` (weight of the penalty;
-    of the L0 penalty for jumprelu) or `l0`, a mean number of active features that the weight of
-    the penalty is steered to; `topk`, `batchtopk` and `matryoshka` take `k`. What a variant does
-    not read is None. `prefixes`: sizes of the nested dictionaries of matryoshka, ascending, the
-    last one the whole.
+    Sparsity, as the variant declares: either `l1` (weight of its penalty) or `l0`, a mean number of
+    active features that this weight is steered to; or `k`. What a variant does not read is None.
+    The settings of single variants (shared/spec/variants) are fields too.
     """
 
     hook: Hook = "mlp_post"
     layer: int
-    variant: Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"] = "relu"
+    variant: Annotated[str, OneOf(tuple(trained_per("model")))] = DEFAULT
     expansion: float | None = None
     features: int | None = None
     l1: float | None = None
     l0: float | None = None
     k: int | None = None
-    prefixes: tuple[int, ...] | None = None
-    # relu: "unit" (Bricken et al. 2023) or "penalised" (Anthropic's update of April 2024: the L1
-    # of each feature is weighted by the norm of its decoder direction, which is free).
-    decoder_norm: Literal["unit", "penalised"] = "unit"
-    aux_coefficient: float = 1 / 32  # of the auxiliary loss on dead features (k variants)
-    bandwidth: float | None = None  # jumprelu: width of the pseudo-derivative; None: the default
     sparsity_warmup_steps: int = 0
     learning_rate: float
     warmup_steps: int = 0
@@ -125,7 +122,7 @@ class CrosscoderParameters(Parameters):
     expansion: float | None = None
     features: int | None = None
     k: int
-    aux_coefficient: float = 1 / 32
+    aux_coefficient: float = AUX_COEFFICIENT
     learning_rate: float
     warmup_steps: int = 0
     learning_rate_decay: float = 0.0

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from shared.spec.base import OneOf
+from shared.spec.builtins import BUILTINS
 from shared.stages.base import Parameters
 
 
@@ -33,7 +35,7 @@ class BuiltinSource(Parameters):
     """A corpus that comes with the project (or, for python-stdlib, with the interpreter)."""
 
     source: Literal["builtin"] = "builtin"
-    name: Literal["python-stdlib", "baby", "stories", "lua"]
+    name: Annotated[str, OneOf(tuple(BUILTINS))]
     digest: str
 
 

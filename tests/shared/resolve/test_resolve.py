@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from shared.resolve.builtin_digests import python_stdlib_digest
+
 from shared.resolve.hub import Hub, HubDown, HubMissing, HubUnreachable, ProvisionalHub
 from shared.resolve.model_files import read_config, vocabulary_size
 from shared.resolve.resolve import resolve

@@ -6,6 +6,11 @@ import re
 from itertools import islice
 
 import pytest
+from shared.resolve.builtin_digests import (
+    BUILTIN_DIGESTS,
+    python_stdlib_digest,
+    python_stdlib_files,
+)
 
 from services.trainer.corpus.builtin import baby, documents, generated_digest, stories
 from services.trainer.corpus.builtin.grammar import Dice, Document, Grammar, Span
@@ -14,11 +19,6 @@ from services.trainer.corpus.builtin.python_stdlib import (
     PIECE,
     cut_documents,
     label_python,
-)
-from shared.resolve.builtin_digests import (
-    BUILTIN_DIGESTS,
-    python_stdlib_digest,
-    python_stdlib_files,
 )
 
 GENERATORS = ("baby", "stories", "lua")

@@ -17,11 +17,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from shared.resolve.builtin_digests import BUILTIN_DIGESTS, python_stdlib_digest
 
 from services.trainer.corpus import sources, spill
 from services.trainer.corpus import stage as corpus
 from services.trainer.corpus.stage import run
-from shared.resolve.builtin_digests import BUILTIN_DIGESTS, python_stdlib_digest
 from shared.stages.stage import Leave, StageError
 from tests.support.fake_hub import COMMIT, serve
 from tests.support.stages import make_stage, run_stage
