@@ -1,4 +1,4 @@
-"""What all parts of a spec have in common: the base model and the types of its fields."""
+"""The base model of all parts of a spec, and the types of their fields."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 class Part(BaseModel):
-    """Base of every part of a spec: frozen, and nothing unknown gets in.
+    """Base of every part of a spec: frozen, and refuses unknown fields.
 
-    `HINTS` maps a wrong field that people will write to the sentence that helps them.
+    `HINTS` maps a wrong field that people are likely to write to a sentence that helps them.
     """
 
     model_config = ConfigDict(
@@ -62,13 +62,13 @@ class Part(BaseModel):
     def _only_known_fields(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        known = [field.alias or name for name, field in cls.model_fields.items()]
+        fields = [field.alias or name for name, field in cls.model_fields.items()]
         for name in values:
-            if name in known:
+            if name in fields:
                 continue
             if name in cls.HINTS:
                 raise mistake(cls.HINTS[name], name)
-            raise mistake(f"is not a field here; {suggestion(str(name), known)}", str(name))
+            raise mistake(f"is not a field here; {suggestion(str(name), fields)}", str(name))
         return values
 
     def exactly_one(self, *names: str) -> Self:
@@ -110,7 +110,7 @@ class Between:
 
 @dataclass(frozen=True)
 class Pattern:
-    """Text that matches a regular expression as a whole; `words` say which text that is."""
+    """Text that matches a regular expression as a whole; `words` describe it to the user."""
 
     expression: str
     words: str
@@ -173,19 +173,19 @@ class Distinct:
 
 
 def shown(value: object) -> str:
-    """A value as an error shows it: quoted when it is text, and never long."""
+    """A value as error messages show it: quoted when it is text, and cut when it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _whole(value: Any) -> Any:
-    """1e6 is a whole number too."""
+    """The value, as an int where it is a float without a fraction: 1e6 is a whole number too."""
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         return int(value)
     return value
 
 
-# Strict: "12" and true are not numbers, 12 is not text.
+# Strict: "12" and true are no numbers, and 12 is no text.
 Whole = Annotated[int, Strict(), BeforeValidator(_whole, json_schema_input_type=int)]
 Number = Annotated[float, Strict(), AllowInfNan(False)]
 Flag = Annotated[bool, Strict()]

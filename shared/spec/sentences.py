@@ -1,4 +1,4 @@
-"""Pydantic's errors in the user's words: one sentence each, led by the dotted path of the field."""
+"""Turn pydantic's errors into sentences for the user, each led by the dotted path of a field."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def spec_error(details: ErrorDetails) -> SpecError:
 
 
 def _is_pydantics(word: str | int) -> bool:
-    """True for steps of a path that no user wrote: tags of unions, the key of a mapping."""
+    """True for steps of a path that only pydantic adds: tags of unions, the key of a mapping."""
     return isinstance(word, str) and (word.startswith(":") or word == "[key]")
 
 
 def spec_errors(error: ValidationError) -> list[SpecError]:
-    """All of pydantic's errors, in the order of the spec, none twice."""
-    found = [spec_error(details) for details in error.errors(include_url=False)]
-    return list({str(one): one for one in found}.values())
+    """All of pydantic's errors as SpecErrors, in the order of the spec, without duplicates."""
+    errors = [spec_error(details) for details in error.errors(include_url=False)]
+    return list({str(problem): problem for problem in errors}.values())

@@ -1,4 +1,4 @@
-"""Tracking of features along the lineage, and grids that tell which dictionary to track with."""
+"""Tracking of features along the lineage, and grids that show which dictionary to track with."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Controls(Part):
     seeds: Flag | None = Field(
         None,
         description="Compare two dictionary seeds of each model (the ceiling); by default where "
-        "there are two.",
+        "a model has two.",
     )
     crossed: Flag | None = Field(
         None,
@@ -52,7 +52,7 @@ class Controls(Part):
         "default where the ceiling is computed.",
     )
     null: Flag = Field(
-        True, description="Compare with the child's tokens shifted (what chance alone gives)."
+        True, description="Compare with the child's tokens shifted (the level of chance)."
     )
     shifts: Annotated[Whole, Between(1, 1000)] = Field(
         5, description="Different shifts that the null is a mean over."
@@ -62,7 +62,7 @@ class Controls(Part):
     )
     latent_scaling: Flag = Field(
         True,
-        description="Look for features that disappear or emerge in the other model's activations.",
+        description="Search the other model's activations for features that disappear or emerge.",
     )
 
 
@@ -74,18 +74,18 @@ class Tracking(Part):
         description="Corpora whose held-out tokens all models read, in equal parts."
     )
     tokens: Count = Field(description="Number of held-out tokens.")
-    threshold: Threshold = Field(0.8, description="Correlation from which a feature persists.")
-    min_firings: MinFirings = Field(10, description="Firings from which a feature counts as alive.")
+    threshold: Threshold = Field(0.8, description="Correlation at which a feature persists.")
+    min_firings: MinFirings = Field(10, description="Firings at which a feature counts as alive.")
     controls: Controls = Field(Controls(), description="Controls to compute.")
     ancestors: Flag | None = Field(
         None,
         description="Compare every ancestor with every descendant, not only parent and child; by "
-        f"default where that are at most {ANCESTOR_PAIRS} pairs.",
+        f"default where there are at most {ANCESTOR_PAIRS} such pairs.",
     )
 
 
 class Stability(Recipe):
-    """A grid of dictionaries of one model, to see at which size and sparsity two seeds agree."""
+    """A grid of dictionaries of one model: at which sizes and sparsities do two seeds agree?"""
 
     model: MemberName = Field(description="Model whose activations are decomposed.")
     features: Annotated[tuple[Features, ...], Distinct(most=64)] = Field(
@@ -110,8 +110,8 @@ class Stability(Recipe):
     tracking_tokens: Count = Field(
         100_000, description="Number of held-out tokens that they are compared on."
     )
-    threshold: Threshold = Field(0.8, description="Correlation from which two features are one.")
-    min_firings: MinFirings = Field(10, description="Firings from which a feature counts as alive.")
+    threshold: Threshold = Field(0.8, description="Correlation at which two features are the same.")
+    min_firings: MinFirings = Field(10, description="Firings at which a feature counts as alive.")
     resamples: Resamples = Field(
         200, description="Bootstrap replicates over documents, for intervals; 0 for none."
     )

@@ -30,8 +30,8 @@ from shared.worker.spawner import Spawner, die_with_parent
 from shared.worker.supervisor import Supervisor
 
 BAD_INPUT = 2  # exit code: bad settings, an unfit store, or a service without code for a name
-# One pool process, forked by the main process, runs the stages; the main one stays free to hear
-# SIGTERM. Workers do not talk to each other: leases say who runs what.
+# One pool process, forked by the main process, runs the stages; the main one stays free to handle
+# SIGTERM. Workers do not talk to each other: leases show who runs what.
 OPTIONS = (
     "--pool=prefork --concurrency=1 --loglevel=WARNING --without-gossip --without-mingle "
     "--without-heartbeat --hostname=lineament@%h"
@@ -43,13 +43,13 @@ log = structlog.get_logger()
 class Worker:
     """A worker process and its pool child, which is a fork of it.
 
-    What only the child needs (metrics, spawner, supervisor) is made there, on first use.
+    What only the child needs (metrics, spawner, supervisor) is created there, on first use.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.app = make_app(settings)
-        self.app.task(name=TASK, bind=True)(self._answer)
+        self._register()
         # One byte that the main process and its pool child share: 1 once a shutdown began.
         self._drain = mmap.mmap(-1, 1)
         # Celery holds its receivers weakly, and so not at all when they are bound methods.
@@ -60,12 +60,19 @@ class Worker:
         signals.worker_process_shutdown.connect(self._send_spans, weak=False)
 
     def run(self, options: Sequence[str]) -> None:
-        """Serve until a signal says to stop; `options` are those of a Celery worker."""
+        """Serve until a signal stops the worker; `options` are those of a Celery worker."""
         self.app.start(["--quiet", "worker", *OPTIONS.split(), *options])
+
+    def _register(self) -> None:
+        """Say what a message does. A task is a function: Celery binds it to itself."""
+
+        @self.app.task(name=TASK, bind=True)  # type: ignore[untyped-decorator]
+        def run_stage(task: Any, key: str) -> None:
+            self._supervisor.run(key, str((task.request.headers or {}).get(EXPERIMENT, "")))
 
     @cached_property
     def _queues(self) -> list[str]:
-        """The services whose queues are served: an image has no other."""
+        """The services whose queues are served; a container image has no others."""
         return list(self.app.amqp.queues.consume_from)
 
     @cached_property
@@ -87,22 +94,18 @@ class Worker:
             draining=lambda: self._drain[0] == 1,
         )
 
-    def _answer(self, task: Any, key: str) -> None:
-        """Answer one doorbell."""
-        self._supervisor.run(key, str((task.request.headers or {}).get(EXPERIMENT, "")))
-
     def _log(self, **_: Any) -> None:
-        """The same log as every other process, in place of Celery's own."""
+        """Log as every other process does, in place of Celery's own logging."""
         configure_logging(logging.INFO)
 
     def _begin_drain(self, **_: Any) -> None:
-        """In the main process: tell the pool child that its stage should leave."""
+        """In the main process: tell the pool child that its stage must leave."""
         self._drain[0] = 1
 
     def _prove_store(self, **_: Any) -> None:
-        """In the main process, before it takes a message: leave if the store cannot be used.
+        """In the main process, before it takes a message: exit if the store is unfit.
 
-        One that does not answer now is waited for: every doorbell tries again.
+        A store that merely does not answer yet is tried again at every doorbell.
         """
         try:
             self._settings.open_store()
@@ -113,7 +116,7 @@ class Worker:
             raise SystemExit(BAD_INPUT) from None
 
     def _prepare_pool_process(self, **_: Any) -> None:
-        """In the pool child: never outlive the worker, and load torch while nothing is asked yet.
+        """In the pool child: never outlive the worker, and load torch before the first doorbell.
 
         /metrics answers before that, so that a worker without work is not taken for dead.
         """
@@ -123,7 +126,7 @@ class Worker:
         self._spawner.warm_up()
 
     def _send_spans(self, **_: Any) -> None:
-        """In the pool child, when it leaves."""
+        """In the pool child, when it ends."""
         shut_tracing()
 
 

@@ -1,6 +1,6 @@
 """The stage process: reads its assignment, calls the stage's function, reports how it ended.
 
-Everything it needs lies in one directory that the supervisor prepared:
+Everything it needs is in one directory that the supervisor prepared:
 assignment.json, inputs by path, output/, scratch/, checkpoints/ and events.jsonl to append to.
 """
 
@@ -30,14 +30,14 @@ from shared.stages.stage import (
 
 CRASHED = 1
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-# safetensors wraps the operating system's error and keeps only its words.
+# safetensors wraps the operating system's error and keeps only its text.
 NO_SPACE_WORDS = tuple(f"os error {number}" for number in NO_SPACE)
-NO_MEMORY = "out_of_memory"  # what a metric counts such a failure under
+NO_MEMORY = "out_of_memory"  # the cause under which a metric counts such a failure
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 class AssignedInput(BaseModel):
-    """An input artifact, laid out on this machine."""
+    """An input artifact and its local directory."""
 
     key: str
     path: Path
@@ -45,7 +45,7 @@ class AssignedInput(BaseModel):
 
 
 class Assignment(BaseModel):
-    """What the supervisor writes into assignment.json."""
+    """The content of assignment.json, which the supervisor writes."""
 
     key: str
     kind: str
@@ -118,13 +118,13 @@ def _run(stage: Stage, package: str, service: str) -> int:
 
 
 def no_space(error: BaseException) -> bool:
-    """True when the error says that a disk is full."""
+    """True when the error means that a disk is full."""
     number = error.errno if isinstance(error, OSError) else None
     return number in NO_SPACE or any(words in str(error) for words in NO_SPACE_WORDS)
 
 
 def _libraries() -> dict[str, str]:
-    """Versions of the numeric packages that this process has really loaded."""
+    """Versions of the numeric packages that this process has loaded."""
     import platform
     import sys
 

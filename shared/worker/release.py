@@ -1,8 +1,9 @@
-"""Which stages a worker may compute: those that mean to it what they meant to the planner.
+"""Decide which stages a worker may compute: those that mean to it what they meant to the planner.
 
 While an installation is upgraded, workers of two releases share the queues. A stage of the other
-release is left to the other workers: computed here, it would lie under a key that says something
-else. That is no attempt and no failure: no lease is taken, and it is rung for again in a moment.
+release is left to the other workers: computed here, its result would be stored under a key that
+stands for something else. That is neither an attempt nor a failure: no lease is taken, and the
+stage's doorbell is rung again a moment later.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ from shared.stages.trainer import (
 from shared.store import StoreError
 from shared.telemetry.metrics import WorkerMetrics
 
-# Seconds until it is rung for again. They do not grow: which worker takes a message is chance, and
-# one of the right release may be idle.
+# Seconds until its doorbell is rung again. They do not grow: which worker takes a message is
+# chance, and one of the right release may be idle.
 PAUSE = 3.0
 OTHER = "this worker is of another release"
 NOTED = 10_000  # stages that were written about; beyond them it begins again
@@ -117,7 +118,7 @@ class Decliner:
         self._noted: set[str] = set()
 
     def decline(self, key: str, error: OtherReleaseError) -> None:
-        """Let it be rung for again in a moment, and say why it waits, once in log and store."""
+        """Put the stage's doorbell off for a moment; log and store once why the stage waits."""
         self._leases.put_aside(key, PAUSE)
         self._metrics.declined(error.cause)
         if key in self._noted:
@@ -131,7 +132,9 @@ class Decliner:
 
 
 def _note(reason: str) -> Attempt:
-    """What the stage's page shows. All workers of a release share one: its id is its reason."""
+    """The record that the stage's page shows. Its id is a digest of the reason, so that all
+    workers of a release share one.
+    """
     number = hashlib.sha256(reason.encode()).hexdigest()[:32]
     moment = now()
     return Attempt(

@@ -249,7 +249,7 @@ def test_a_server_that_is_away_puts_the_stage_off_and_costs_no_attempt(
         "the language model's server is away (it allows no more requests for now (429)); "
         "all answers so far are kept"
     }
-    assert worker.leases.told([worker.key]) == {worker.key}, "nobody rings for it now"
+    assert worker.leases.recently_rung([worker.key]) == {worker.key}, "nobody rings for it now"
     server.instead = lambda body, kind: None
     assert worker.run() == "committed"
     assert set(server.answered.values()) == {1}

@@ -240,7 +240,7 @@ def test_a_full_disk_does_not_count_against_the_stage_and_puts_it_off(
     assert {one.reason for one in bench.book.attempts(key)} == {
         "no space left on the worker ([Errno 28] No space left on device)"
     }
-    assert bench.leases.told([key]) == {key}, "nobody rings for it now"
+    assert bench.leases.recently_rung([key]) == {key}, "nobody rings for it now"
 
 
 def test_a_missing_input_is_told_to_the_reconciler(bench: Bench) -> None:
