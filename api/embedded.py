@@ -26,8 +26,8 @@ import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared.queue.broker import SERVICES
 from shared.settings import Settings
+from shared.stages.kinds import SERVICES
 from shared.worker.spawner import die_with_parent
 
 LOOPBACK = "127.0.0.1"

@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from api.backend import Backend
-from shared.experiments.decide import ExperimentState, StageState
 from shared.experiments.experiments import Card, Experiment, Standing
+from shared.experiments.states import ExperimentState, StageState
 from shared.plan import PlannedStage
 from shared.records.attempts import Attempt, Failure
+from shared.stages.report import REPORT
 from shared.store import NotFoundError
 
 ENDED = (ExperimentState.COMPLETE, ExperimentState.FAILED, ExperimentState.CANCELLED)
@@ -177,4 +178,4 @@ def planned_stage(experiment: Experiment, key: str) -> PlannedStage:
 
 def report_stage(experiment: Experiment) -> PlannedStage | None:
     """The stage that writes the report."""
-    return next((stage for stage in experiment.plan.stages if stage.kind == "report"), None)
+    return next((stage for stage in experiment.plan.stages if stage.kind == REPORT.name), None)

@@ -20,8 +20,8 @@ from redis.exceptions import RedisError
 from api.backend import Backend
 from api.experiments.describe import ENDED, ExperimentView, view_experiment
 from api.experiments.seen import decode_seen, encode_seen
-from shared.experiments.decide import StageState
 from shared.experiments.experiments import Experiment
+from shared.experiments.states import StageState
 from shared.plan import PlannedStage
 from shared.store import NotFoundError, StoreError
 

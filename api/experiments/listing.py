@@ -21,8 +21,8 @@ from api.backend import Backend
 from api.experiments.describe import ExperimentView, view_experiment
 from api.http.parameters import Cursor, PageSize
 from api.http.problems import SpecProblem
-from shared.experiments.decide import ExperimentState
 from shared.experiments.experiments import Card, Listed
+from shared.experiments.states import ExperimentState
 from shared.records.releases import OtherReleaseError
 from shared.store import NotFoundError
 

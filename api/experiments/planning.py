@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel
 
-from shared.experiments.decide import Outline
 from shared.experiments.experiments import Experiments
+from shared.experiments.states import Outline
 from shared.experiments.survey import Survey
 from shared.plan import Plan, make_plan
 from shared.records.uploads import UploadStore

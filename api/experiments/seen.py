@@ -13,7 +13,7 @@ import binascii
 import zlib
 from collections.abc import Sequence
 
-from shared.experiments.decide import StageState
+from shared.experiments.states import StageState
 
 # One letter a state, for ever: clients bring words back that an older server wrote.
 CODES: dict[StageState, int] = {

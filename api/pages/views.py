@@ -16,7 +16,7 @@ from api.experiments.seen import encode_seen
 from api.http.problems import UnknownProblem
 from api.routes.artifacts import found, send_file
 from api.routes.experiments import FoundExperiment
-from shared.experiments.decide import ExperimentState
+from shared.experiments.states import ExperimentState
 
 router = APIRouter(include_in_schema=False)
 templates = Jinja2Templates(directory=Path(__file__).parent / "templates")

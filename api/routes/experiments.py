@@ -27,8 +27,8 @@ from api.http.accept import JSON, negotiated
 from api.http.parameters import Number
 from api.http.problems import PROBLEMS
 from api.security.auth import Caller, NotAllowed, Submitter
-from shared.experiments.decide import ExperimentState
 from shared.experiments.experiments import Card, Experiment
+from shared.experiments.states import ExperimentState
 from shared.plan import make_plan
 from shared.records.releases import read_values
 from shared.resolve.resolved import ResolvedSpec

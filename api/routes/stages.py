@@ -14,8 +14,8 @@ from api.experiments.describe import StageDetail, StageView, detail_stage, plann
 from api.experiments.stage_log import LogReader, stream_log
 from api.http.parameters import StageKey
 from api.routes.experiments import FoundExperiment
-from shared.experiments.decide import StageState
-from shared.plan import KINDS
+from shared.experiments.states import StageState
+from shared.stages.kinds import KINDS
 
 router = APIRouter(prefix="/v1/experiments/{number}/stages", tags=["stages"])
 

@@ -7,7 +7,7 @@ from fastapi_problem.error import StatusProblem
 from api.backend import Backend
 from api.http.bodies import TooLargeProblem
 from api.security.auth import Caller
-from shared.experiments.decide import ExperimentState
+from shared.experiments.states import ExperimentState
 
 OPEN_RETRY = 60  # seconds; an experiment takes minutes at least
 

@@ -28,7 +28,7 @@ CHUNK_VALUES = 1 << 25  # tokens x features that are dense at a time: 128 MiB of
 
 
 def run(stage: Stage) -> None:
-    """Encode the stream of the inputs tokens/0.. (see EncodeParameters)."""
+    """Encode the stream of the inputs tokens/0.. (see ENCODE)."""
     parameters = EncodeParameters.model_validate(stage.parameters)
     stream = _stream(stage, parameters)
     on = device()

@@ -21,7 +21,7 @@ from services.analyzer.codes.codes import Codes, load_codes
 from services.analyzer.explanations.held_out import EVERY
 from services.analyzer.explanations.scores import interval_of, mean_of, simulation_scores
 from shared.arrays import Float32Array, FloatArray, IntArray, NameArray
-from shared.stages.analyzer import ExplainEdgeParameters
+from shared.stages.explain import ExplainEdgeParameters
 from shared.stages.stage import Leave, Stage, StageError
 
 NONE = -1  # no partner
@@ -37,7 +37,7 @@ class Partners:
 
 
 def run(stage: Stage) -> None:
-    """Hold the parent's simulations against the child's features (see ExplainEdgeParameters)."""
+    """Hold the parent's simulations against the child's features (see EXPLAIN_EDGE)."""
     parameters = ExplainEdgeParameters.model_validate(stage.parameters)
     explain = stage.input("explain")
     if explain.results["method"] != parameters.method:

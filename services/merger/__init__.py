@@ -5,10 +5,6 @@ from __future__ import annotations
 from shared.spec.merges import METHODS
 from shared.spec.registry import check_files
 
-STAGES = {
-    "merge": "services.merger.merge:run",
-    "sweep": "services.merger.sweep:run",
-}
 PRELOAD = (
     "numpy",
     "tokenizers",

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from services.sae.fit import check_width
 from shared.data.token_stream import HeldOut, held_out
 from shared.lm import hooks
 from shared.lm.dictionary import Dictionary, load_dictionary
@@ -29,7 +30,7 @@ SMALLEST_EFFECT = 1e-6
 
 
 def run(stage: Stage) -> None:
-    """Write density.npy and the results named in EvaluateDictionaryParameters.
+    """Write density.npy and the results named in EVALUATE_DICTIONARY.
 
     Raises StageError when the dictionary does not fit the model or nothing is held out.
     """
@@ -58,15 +59,6 @@ def run(stage: Stage) -> None:
         features=dictionary.features,
         density_histogram=density_histogram(density_F),
     )
-
-
-def check_width(dictionary: Dictionary, width: int) -> None:
-    """Raise StageError when the dictionary is not for activations of that width."""
-    if dictionary.width != width:
-        raise StageError(
-            f"the dictionary was trained at width {dictionary.width}, "
-            f"the model's activations have width {width}"
-        )
 
 
 class Mean:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from services.sae.evaluate_dictionary import check_width
+from services.sae.fit import check_width
 from shared.data.download import download
 from shared.data.unpack import unpack
 from shared.lm import hooks

@@ -58,19 +58,6 @@ def run(stage: Stage) -> None:
     stage.results.update(vocab_size=_vocab_size(tokenizer), end_of_text=end)
 
 
-def load_tokenizer(directory: Path) -> Tokenizer:
-    """The tokenizer of an artifact, for text that may contain anything.
-
-    What looks like a special token in a document is ordinary text there: only the packing of
-    documents writes end-of-text.
-    """
-    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    tokenizer.encode_special_tokens = True
-    return tokenizer
-
-
 def _name(wanted: TrainedTokenizer | PretrainedTokenizer | UploadedTokenizer) -> str:
     if isinstance(wanted, PretrainedTokenizer):
         return f"tokenizer {wanted.name}"

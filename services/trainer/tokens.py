@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 from tokenizers import Encoding, Tokenizer
 
-from services.trainer.tokenizer import load_tokenizer
+from services.trainer.saved_tokenizer import load_tokenizer
 from shared.stages.stage import Leave, Stage, StageError
 from shared.stages.trainer import TokensParameters
 

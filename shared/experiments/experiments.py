@@ -1,6 +1,6 @@
 """Experiments in the store: the spec, the plan, and whether the experiment was cancelled.
 
-Everything else about an experiment is derived: see shared.experiments.decide.
+Everything else about an experiment is derived: see shared.experiments.states.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.experiments.decide import (
+from shared.experiments.states import (
     ExperimentState,
     Outline,
     StageState,
@@ -30,6 +30,7 @@ from shared.queue.leases import Leases
 from shared.records.artifacts import Artifacts, Manifest
 from shared.records.attempts import AttemptBook, now
 from shared.records.releases import OtherReleaseError, read_record
+from shared.stages.report import REPORT
 from shared.store import NotFoundError, Store
 
 FRESH = 0.5  # seconds for which readers assume that a stage still has not ended
@@ -82,7 +83,7 @@ class Card:
             owner=experiment.owner,
             submitted=experiment.submitted,
             outline=experiment.outline,
-            report=next((stage.key for stage in stages if stage.kind == "report"), None),
+            report=next((stage.key for stage in stages if stage.kind == REPORT.name), None),
             uploads=frozenset(digest for stage in stages for digest in stage.uploads),
         )
 

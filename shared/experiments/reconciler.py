@@ -22,12 +22,14 @@ from kombu.exceptions import KombuError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared.experiments.decide import Doorbell, Watched, World, decide
+from shared.experiments.decide import Doorbell, Watched, decide
 from shared.experiments.experiments import Card, Experiments, Listed
-from shared.queue.broker import SERVICES, connect, make_app, queued, ring
+from shared.experiments.states import World
+from shared.queue.broker import connect, make_app, queued, ring
 from shared.queue.leases import Leases, rung
 from shared.records.releases import OtherReleaseError
 from shared.settings import Settings
+from shared.stages.kinds import SERVICES
 from shared.store import NotFoundError, Store, StoreError, UnfitStoreError
 from shared.telemetry.logs import configure_logging
 from shared.telemetry.metrics import MeasuredStore, ReconcilerMetrics

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
-from shared.experiments.decide import Outline
+from shared.experiments.states import Outline
 from shared.store import LocalStore, ObjectInfo, Store
 
 PARALLEL = 16  # look-ups at once, which hide the latency of an object store

@@ -12,7 +12,7 @@ from shared.spec import Spec
 class Draft:
     """What the functions that add stages share.
 
-    `roles` maps the roles of a report's inputs (see ReportParameters) to keys;
+    `roles` maps the roles of a report's inputs (see REPORT) to keys;
     `codes` the encoded streams of (tracking, model, replicate); `cells` the cells of each grid, as
     a report has them.
     """

@@ -20,7 +20,7 @@ from shared.spec import architecture_of
 from shared.spec.corpora import Corpus
 from shared.spec.dictionaries import Dictionaries, Hook, Recipe
 from shared.spec.models import Architecture
-from shared.stages.analyzer import ExplainParameters
+from shared.stages.explain import ExplainParameters
 
 TEXT_BYTES_PER_TOKEN = 4.0  # English and source code with a vocabulary of a few thousand or more
 FLOAT32 = 4  # bytes

@@ -9,7 +9,7 @@ from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, numbered
 from shared.spec import group_edges, group_models
 from shared.spec.explain import Explain
-from shared.stages.analyzer import ExplainEdgeParameters, ExplainParameters, LanguageModel
+from shared.stages.explain import ExplainEdgeParameters, ExplainParameters, LanguageModel
 
 Method = Literal["rule", "language_model"]
 

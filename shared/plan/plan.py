@@ -1,6 +1,6 @@
 """From a resolved spec to its stages, one function a kind of thing in the spec. Pure, no I/O.
 
-Which inputs a stage has, and in which order, is said in shared.stages.parameters.
+Which inputs a stage has, and in which order, is said in shared.stages.kinds.
 """
 
 from __future__ import annotations

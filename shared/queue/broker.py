@@ -15,8 +15,8 @@ from kombu import Exchange, Queue
 from redis import Redis
 
 from shared.settings import Settings
+from shared.stages.kinds import SERVICES
 
-SERVICES = ("trainer", "merger", "sae", "analyzer")
 TASK = "lineament.stage"
 EXPERIMENT = "experiment"  # header of a message
 SOCKET_TIMEOUT = 10  # seconds; without it a dead Redis blocks a worker for ever

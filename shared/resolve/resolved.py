@@ -50,7 +50,7 @@ class PinnedLanguageModel(BaseModel):
     """The server's language model as it was when the spec was submitted.
 
     `endpoint` is the sha256 (hex) of its address and name, `prompts` that of the project's prompts
-    (see shared.stages.parameters.LanguageModel); `label` is what its operator calls it.
+    (see shared.stages.explain.LanguageModel); `label` is what its operator calls it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

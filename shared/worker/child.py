@@ -7,15 +7,14 @@ assignment.json, inputs by path, output/, scratch/, checkpoints/ and events.json
 from __future__ import annotations
 
 import errno
-import importlib
 import json
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from shared.stages.entry import stage_function
 from shared.stages.stage import (
     DONE,
     FAILED_FOR_GOOD,
@@ -55,14 +54,6 @@ class Assignment(BaseModel):
     uploads: dict[str, Path]
     resume: Path | None
     checkpoint_seconds: float
-
-
-def stage_function(package: str, service: str, kind: str) -> Callable[[Stage], None]:
-    """The function that computes a kind of stage, as its service registered it."""
-    registered = importlib.import_module(f"{package}.{service}").STAGES
-    module, _, name = registered[kind].partition(":")
-    function: Callable[[Stage], None] = getattr(importlib.import_module(module), name)
-    return function
 
 
 def main(directory: Path, package: str) -> int:

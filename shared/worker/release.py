@@ -14,42 +14,13 @@ import socket
 from collections.abc import Mapping
 
 import structlog
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from shared.plan import PlannedStage
 from shared.queue.leases import Leases
 from shared.records.attempts import Attempt, AttemptBook, now
 from shared.records.releases import OtherReleaseError, read_record
-from shared.stages.analyzer import (
-    ContextsParameters,
-    EncodeParameters,
-    ExplainEdgeParameters,
-    ExplainParameters,
-    LatentScalingParameters,
-    MatchParameters,
-    TrackParameters,
-)
-from shared.stages.merger import MergeParameters, SweepParameters
-from shared.stages.report import ReportParameters
-from shared.stages.sae import (
-    CrosscoderParameters,
-    DictionaryParameters,
-    DictionarySetParameters,
-    EvaluateDictionaryParameters,
-    HarvestParameters,
-    ImportDictionaryParameters,
-    MemberParameters,
-)
-from shared.stages.trainer import (
-    CheckpointParameters,
-    CorpusParameters,
-    EvaluateParameters,
-    ImportParameters,
-    InitialiseParameters,
-    TokenizerParameters,
-    TokensParameters,
-    TrainParameters,
-)
+from shared.stages.kinds import KINDS
 from shared.store import StoreError
 from shared.telemetry.metrics import WorkerMetrics
 
@@ -58,34 +29,6 @@ from shared.telemetry.metrics import WorkerMetrics
 PAUSE = 3.0
 OTHER = "this worker is of another release"
 NOTED = 10_000  # stages that were written about; beyond them it begins again
-
-PARAMETERS: dict[str, type[BaseModel]] = {
-    "corpus": CorpusParameters,
-    "tokenizer": TokenizerParameters,
-    "tokens": TokensParameters,
-    "initialise": InitialiseParameters,
-    "import": ImportParameters,
-    "train": TrainParameters,
-    "checkpoint": CheckpointParameters,
-    "evaluate": EvaluateParameters,
-    "merge": MergeParameters,
-    "sweep": SweepParameters,
-    "harvest": HarvestParameters,
-    "dictionary": DictionaryParameters,
-    "dictionary_set": DictionarySetParameters,
-    "dictionary_member": MemberParameters,
-    "import_dictionary": ImportDictionaryParameters,
-    "crosscoder": CrosscoderParameters,
-    "evaluate_dictionary": EvaluateDictionaryParameters,
-    "encode": EncodeParameters,
-    "match": MatchParameters,
-    "latent_scaling": LatentScalingParameters,
-    "contexts": ContextsParameters,
-    "track": TrackParameters,
-    "explain": ExplainParameters,
-    "explain_edge": ExplainEdgeParameters,
-    "report": ReportParameters,
-}
 
 log = structlog.get_logger()
 
@@ -100,8 +43,8 @@ def read_stage(data: bytes, versions: Mapping[str, int]) -> PlannedStage:
         sentence = f"it computes {stage.kind} in version {own}, version {stage.version} is planned"
         raise OtherReleaseError(f"{OTHER}: {sentence}", "version")
     try:
-        if stage.kind in PARAMETERS:
-            PARAMETERS[stage.kind].model_validate(stage.parameters)
+        if stage.kind in KINDS:
+            KINDS[stage.kind].parameters.model_validate(stage.parameters)
     except ValidationError as error:
         sentence = f"it does not understand the parameters of this {stage.kind} stage"
         raise OtherReleaseError(f"{OTHER}: {sentence}", "parameters") from error

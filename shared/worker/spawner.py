@@ -24,6 +24,8 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+from shared.stages.entry import stage_modules
+
 WAIT = 0.02  # seconds between two looks at children and requests
 PR_SET_PDEATHSIG = 1
 
@@ -46,9 +48,8 @@ def die_with_parent(parent: int | None = None) -> None:
 def preload(package: str, services: list[str]) -> None:
     """Import the modules of all stages, and what they import only when they run (PRELOAD)."""
     for service in services:
-        registered = importlib.import_module(f"{package}.{service}")
-        modules = [target.partition(":")[0] for target in registered.STAGES.values()]
-        for name in (*registered.PRELOAD, *modules):
+        beyond: tuple[str, ...] = importlib.import_module(f"{package}.{service}").PRELOAD
+        for name in (*beyond, *stage_modules(package, service)):
             importlib.import_module(name)
 
 

@@ -19,12 +19,13 @@ from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from shared.failpoints import reached
-from shared.plan import STAGE_VERSIONS, PlannedStage
+from shared.plan import PlannedStage
 from shared.queue.leases import Leases
 from shared.records.artifacts import Artifacts, Manifest
 from shared.records.attempts import Attempt, AttemptBook, Ending, now
 from shared.records.releases import OtherReleaseError
 from shared.settings import Settings
+from shared.stages.kinds import VERSIONS
 from shared.store import NotFoundError, Store, StoreError
 from shared.telemetry.metrics import WorkerMetrics
 from shared.telemetry.traces import note, span
@@ -55,7 +56,7 @@ class Supervisor:
         spawner: Spawner,
         metrics: WorkerMetrics,
         draining: Callable[[], bool],
-        versions: Mapping[str, int] = STAGE_VERSIONS,
+        versions: Mapping[str, int] = VERSIONS,
     ) -> None:
         self._settings = settings
         self._store = store

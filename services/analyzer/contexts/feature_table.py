@@ -40,7 +40,7 @@ class Counts:
 def features_table(
     codes: FeatureMajor, stream: HeldOut, corpora: int, scores: Mapping[str, LabelScores]
 ) -> pa.Table:
-    """One row per feature (see ContextsParameters); undefined for one that never fires: null."""
+    """One row per feature (see CONTEXTS); undefined for one that never fires: null."""
     parts = [
         _count(codes, start, stop, stream, corpora) for start, stop in firing_blocks(codes.starts_F)
     ]

@@ -18,8 +18,8 @@ from shared.lm.dictionary import load_dictionary
 from shared.lm.load import load_model
 from shared.lm.loss import output_weight
 from shared.lm.unembed import direct_effect
-from shared.stages.analyzer import ContextsParameters
 from shared.stages.stage import Leave, Stage, StageError
+from shared.stages.tracking import ContextsParameters
 
 CHUNK_VALUES = 1 << 24  # effects held at a time, features times vocabulary: 64 MiB of float32
 KINDS = ("raised", "lowered")
@@ -28,7 +28,7 @@ KINDS = ("raised", "lowered")
 def effects_table(
     stage: Stage, parameters: ContextsParameters, texts: Sequence[str], features: int
 ) -> pa.Table:
-    """The `logits` highest and lowest direct effects of every feature (see ContextsParameters).
+    """The `logits` highest and lowest direct effects of every feature (see CONTEXTS).
 
     texts: what the tokens read, by id; ids that the model knows and the tokenizer does not are left
     out. Effects: `shared.lm.unembed.direct_effect`. Of equal effects the lower id comes first.

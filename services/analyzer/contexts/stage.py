@@ -21,8 +21,8 @@ from services.analyzer.contexts.feature_table import features_table
 from services.analyzer.contexts.logits import effects_table
 from shared.arrays import BoolArray, IntArray
 from shared.data.token_stream import HeldOut, held_out, held_out_labels
-from shared.stages.analyzer import ContextsParameters
 from shared.stages.stage import Leave, Stage, StageError
+from shared.stages.tracking import ContextsParameters
 
 SEED = 1337  # of the samples, together with the feature's number
 PROGRESS_EVERY = 64  # features
@@ -45,7 +45,7 @@ class Windows:
 
 
 def run(stage: Stage) -> None:
-    """Collect contexts, statistics and label scores of every feature (see ContextsParameters)."""
+    """Collect contexts, statistics and label scores of every feature (see CONTEXTS)."""
     parameters = ContextsParameters.model_validate(stage.parameters)
     directories = [source.path for source in stage.group("tokens")]
     stream = held_out(directories, parameters.tokens, parameters.context)

@@ -10,7 +10,7 @@ import numpy as np
 from services.analyzer.explain.language_model import Answered, Examples, Held, ask
 from services.analyzer.explain.task import Outcome, Task, example_windows
 from shared.arrays import IntArray
-from shared.stages.analyzer import LanguageModel
+from shared.stages.explain import LanguageModel
 from shared.stages.stage import Stage
 
 

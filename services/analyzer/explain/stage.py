@@ -26,7 +26,7 @@ from services.analyzer.explanations.scores import (
 )
 from shared.arrays import Float32Array, FloatArray, NameArray
 from shared.data.token_stream import held_out
-from shared.stages.analyzer import ExplainParameters
+from shared.stages.explain import ExplainParameters
 from shared.stages.stage import Leave, Stage, StageError
 
 # Rows of a table that are read together: one feature is found without reading the others.
@@ -43,7 +43,7 @@ class Scores:
 
 
 def run(stage: Stage) -> None:
-    """Explain features and score the explanations (see ExplainParameters)."""
+    """Explain features and score the explanations (see EXPLAIN)."""
     parameters = ExplainParameters.model_validate(stage.parameters)
     task, status_N = _task(stage, parameters)
     outcome = _explain(stage, parameters, task)

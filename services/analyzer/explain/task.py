@@ -24,7 +24,7 @@ from services.analyzer.explanations.held_out import (
 )
 from shared.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from shared.data.token_stream import HeldOut
-from shared.stages.analyzer import ExplainParameters
+from shared.stages.explain import ExplainParameters
 
 MARKS = 3  # what a seed is for, beside those of windows.py
 

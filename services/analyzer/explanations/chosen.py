@@ -20,7 +20,7 @@ STATUSES = ("universal", "disappearing", "emerging", "persisting")
 
 
 def statuses(track: Input, model: int, width: int, matches: Sequence[Input] = ()) -> NameArray:
-    """The status of every feature of the model, by its fates (see ExplainParameters): str [F].
+    """The status of every feature of the model, by its fates (see EXPLAIN): str [F].
 
     A feature that an edge to a child loses has no fate of its own: given the `matches` of those
     edges, one without a match in some child is "disappearing" as well. Raises StageError where the

@@ -34,7 +34,7 @@ CHUNK_VALUES = 1 << 24  # activations held at a time: 64 MiB of float32
 
 
 def run(stage: Stage) -> None:
-    """Write parent.parquet and child.parquet (see LatentScalingParameters).
+    """Write parent.parquet and child.parquet (see LATENT_SCALING).
 
     Raises StageError when inputs do not belong together or a model has no such hook point.
     """

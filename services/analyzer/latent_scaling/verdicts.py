@@ -33,7 +33,7 @@ from shared.arrays import FloatArray, IntArray
 from shared.stages.stage import StageError
 
 # The other model counts as having a feature from half its strength on, or when half of the
-# feature's variance can be read there (LatentScalingParameters).
+# feature's variance can be read there (LATENT_SCALING).
 LEAST_RATIO = 0.5
 LEAST_READABLE = 0.5
 
@@ -103,7 +103,7 @@ def _across(halves: tuple[Half, Half], other: Side, width: int) -> FloatArray:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Per feature, NaN where it is rare or a value is undefined; see LatentScalingParameters."""
+    """Per feature, NaN where it is rare or a value is undefined; see LATENT_SCALING."""
 
     status_F: npt.NDArray[np.str_]
     own_F: FloatArray

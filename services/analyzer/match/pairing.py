@@ -32,7 +32,7 @@ def match_codes(
 ) -> EdgeMatches:
     """Match the live features (at least `min_firings` firings, and one) of two models.
 
-    `parts` is the most features that one may be a sum of (see MatchParameters). Raises ValueError
+    `parts` is the most features that one may be a sum of (see MATCH). Raises ValueError
     when the two streams differ in length.
     """
     needed = max(1, min_firings)

@@ -39,7 +39,7 @@ _BESTS = ("best_F", "best_r_F", "best_G", "best_r_G")  # arrays of Found beside 
 
 
 def run(stage: Stage) -> None:
-    """Match the features of the inputs `parent` and `child` (see MatchParameters)."""
+    """Match the features of the inputs `parent` and `child` (see MATCH)."""
     parameters = MatchParameters.model_validate(stage.parameters)
     _check(parameters)
     matching = _Matching(stage, parameters)

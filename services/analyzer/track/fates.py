@@ -79,7 +79,7 @@ class Kin:
 
 
 def merges(kin: Kin) -> list[Row]:
-    """Where the features of each model of two parents come from (see TrackParameters)."""
+    """Where the features of each model of two parents come from (see TRACK)."""
     rows = []
     for child, found in enumerate(kin.inherited):
         if len(found) != 2:

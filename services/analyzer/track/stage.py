@@ -26,8 +26,8 @@ from services.analyzer.track.examples import (
 )
 from services.analyzer.track.fates import Kin, along, fate_table, merges, regained
 from shared.arrays import BoolArray, FloatArray, IntArray
-from shared.stages.analyzer import TrackEdge, TrackParameters
 from shared.stages.stage import Input, Leave, Stage, StageError
+from shared.stages.tracking import TrackEdge, TrackParameters
 
 # Rows of chains.parquet that are read together: one feature is found without reading the others.
 GROUP_ROWS = 4096
@@ -53,7 +53,7 @@ class Family:
 
 
 def run(stage: Stage) -> None:
-    """Follow features through the models (see TrackParameters)."""
+    """Follow features through the models (see TRACK)."""
     parameters = TrackParameters.model_validate(stage.parameters)
     codes, contexts = stage.group("codes"), stage.group("contexts")
     family = _family(parameters, codes, stage.group("match"))

@@ -169,7 +169,7 @@ class Features:
         return found
 
     def table(self) -> pa.Table:
-        """The columns of features.parquet (CrosscoderParameters)."""
+        """The columns of features.parquet (CROSSCODER)."""
 
         def column(values_F: FloatArray) -> pa.Array:
             return pa.array(values_F, mask=~np.isfinite(values_F))

@@ -46,7 +46,7 @@ INITIALISE, SHUFFLE = 0, 1
 
 
 def run(stage: Stage) -> None:
-    """Write crosscoder.safetensors, curve.jsonl and features.parquet; see CrosscoderParameters.
+    """Write crosscoder.safetensors, curve.jsonl and features.parquet; see CROSSCODER.
 
     Raises StageError for a layer that does not exist, models of different widths, fewer tokens than
     one step, activations that are zero or not finite, or a loss that is not finite.
@@ -75,7 +75,7 @@ def run(stage: Stage) -> None:
 
 
 def results(scaling: Scaling, features: Features) -> dict[str, Any]:
-    """What the held-out tokens say, as CrosscoderParameters names it."""
+    """What the held-out tokens say, as CROSSCODER names it."""
     parent, child = scaling.explained_variance()
     return {
         **features.counts(),

@@ -121,7 +121,7 @@ class Member:
         (directory / "curve.jsonl").write_text("".join(self.curve), encoding="utf-8")
 
     def results(self, vectors: int, seconds_per_million: float | None) -> dict[str, Any]:
-        """What DictionaryParameters names."""
+        """What DICTIONARY names."""
         penalised = self.parameters.k is None
         return {
             "features": len(self.state.weights.encoder_bias_F),

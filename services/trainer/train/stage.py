@@ -32,7 +32,7 @@ CURVE_ROWS = 500  # rows of curve.jsonl at most; each is the mean of the steps s
 
 
 def run(stage: Stage) -> None:
-    """Write the trained model, those of `checkpoints` and curve.jsonl (see TrainParameters).
+    """Write the trained model, those of `checkpoints` and curve.jsonl (see TRAIN).
 
     Results: parameters, steps, tokens, loss, precision. `loss` is the mean training loss of the
     last row of the curve.

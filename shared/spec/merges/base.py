@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from shared.spec.own_settings import Configurable
 
@@ -13,6 +14,8 @@ class MethodDeclaration(Configurable):
 
     One with a `direction` has exactly two parents, `at_zero` and `at_one`, and `t` says where
     between them the merge is; one without has any number of parents, and no t.
+    `notes` describes what its code says of each tensor: keys of the rows of tensors.jsonl.
     """
 
     direction: bool
+    notes: Mapping[str, str] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from services.analyzer.explain.language_model.feature import Interview, Question
 from services.analyzer.explain.language_model.kept import Kept
 from services.analyzer.explain.language_model.material import Reason
 from services.analyzer.explain.language_model.reply import Reply
-from shared.stages.analyzer import LanguageModel
+from shared.stages.explain import LanguageModel
 
 GIVE_UP = 3  # times that the server went away on the very last requests
 

@@ -8,7 +8,7 @@ from services.analyzer.explain.language_model.material import Examples, Held, Sp
 from services.analyzer.explain.language_model.prompts import prompts_digest
 from shared.resolve.explainer import endpoint_digest
 from shared.settings import Settings
-from shared.stages.analyzer import LanguageModel
+from shared.stages.explain import LanguageModel
 from shared.stages.stage import Stage, StageError
 
 

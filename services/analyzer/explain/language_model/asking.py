@@ -13,7 +13,7 @@ from services.analyzer.explain.language_model.kept import Kept
 from services.analyzer.explain.language_model.material import Examples, Held, Spent
 from services.analyzer.explain.language_model.reply import Reply
 from shared.settings import Settings
-from shared.stages.analyzer import LanguageModel
+from shared.stages.explain import LanguageModel
 from shared.stages.stage import Hindered, Leave, Stage
 
 LOOK = 0.2  # seconds between two looks at whether the stage should leave

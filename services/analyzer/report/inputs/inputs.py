@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Material:
-    """What the input stages found, by role (see ReportParameters), as plain values.
+    """What the input stages found, by role (see REPORT), as plain values.
 
     `figures` and `universal` hold figures.json and the rows of universal.parquet of each tracking;
     `contexts` the top contexts of each feature that a label names, `effects` what is known of the

@@ -11,7 +11,7 @@ Definitions, the same for every edge parent -> child of a tracking:
                share when no two dictionaries can have started alike
   inherited    persist / alive_child, the share of the child's features that come from the parent
   share_of_ceiling  share / ceiling
-  scaling      features whose fate latent scaling contradicts: see LatentScalingParameters
+  scaling      features whose fate latent scaling contradicts: see LATENT_SCALING
   best_r       histograms of the highest r that each live feature of the parent reaches
 """
 

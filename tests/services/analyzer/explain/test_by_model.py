@@ -21,7 +21,7 @@ from services.analyzer.explain.language_model.material import (
 )
 from shared.resolve.explainer import PROMPTS, endpoint_digest
 from shared.settings import Settings
-from shared.stages.analyzer import LanguageModel
+from shared.stages.explain import LanguageModel
 from shared.stages.stage import Stage, StageError
 from tests.support.explanations import (
     COMMON,

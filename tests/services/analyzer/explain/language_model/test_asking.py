@@ -25,7 +25,7 @@ from services.analyzer.explain.language_model import (
 from services.analyzer.explain.language_model.kept import SEGMENT
 from shared.resolve.explainer import PROMPTS, endpoint_digest
 from shared.settings import Settings
-from shared.stages.analyzer import LanguageModel
+from shared.stages.explain import LanguageModel
 from shared.stages.stage import Hindered, Leave, Stage, StageError
 from tests.support.fake_services.language_model import (
     KEY,

@@ -1,4 +1,4 @@
-"""A service with one stage, which asks a language model about planted features."""
+"""A stage that asks a language model about planted features."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import os
 from pathlib import Path
 
 from services.analyzer.explain.language_model import ask, client
-from shared.stages.analyzer import LanguageModel
+from shared.stages.explain import LanguageModel
 from shared.stages.stage import Stage
 from tests.support.planted_features import planted
 
-STAGES = {"ask": "tests.support.fake_services.asker:ask_about_planted"}
-PRELOAD = ("numpy",)
 
-
-def ask_about_planted(stage: Stage) -> None:
+def run(stage: Stage) -> None:
     """What is answered, as a file; `pid_file` tells a test whom to kill."""
     Path(stage.parameters["pid_file"]).write_text(f"{os.getpid()} {stage.checkpoints.parent}")
     client.PATIENCE = stage.parameters["patience"]
