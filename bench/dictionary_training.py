@@ -40,7 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.peers.steps import L1, LEARNING_RATE, batches, start
 from services.sae.sparse.select import DENSE
 from services.sae.training.loop import State, Trainer
-from services.sae.variants import REVIVALS, VARIANTS, WITH_K, make_variant
+from services.sae.variants import DECLARED, make_variant
 from services.sae.weights import Weights
 from shared.lm.device import device, keep_memory
 from shared.stages.sae import DictionaryParameters
@@ -75,12 +75,12 @@ SHAPES = {
 def ours(name: str, shape: Shape) -> Turn:
     """Steps of services/sae/training/loop.py."""
     variant = name.removesuffix("-dense")
-    by_k = variant in WITH_K
+    by_k = DECLARED[variant].with_k
     parameters = DictionaryParameters(
         layer=0, variant=variant, features=shape.features, tokens=10**9, context=1,
         l1=None if by_k else L1, k=shape.k if by_k else None,
         learning_rate=LEARNING_RATE, betas=(0.9, 0.9999), batch=shape.batch,
-        revive=REVIVALS.get(variant, ("none",))[0], dead_after_steps=1000, seed=0, replicate=0,
+        revive=DECLARED[variant].revivals[0], dead_after_steps=1000, seed=0, replicate=0,
     )  # fmt: skip
     data = batches(shape.width, shape.batch)
     directions_FD, bias_F = start(shape.width, shape.features, shape.l0, data[0])
@@ -217,7 +217,7 @@ def main() -> None:
     keep_memory()
     torch.manual_seed(0)
     peers = [f"{name}/{p}" for family in pythons for name in PEERS[family] for p in PRECISIONS]
-    names = arguments.contender or [*VARIANTS, "relu-dense", "autograd", *peers]
+    names = arguments.contender or [*DECLARED, "relu-dense", "autograd", *peers]
     for shape in arguments.shape or SHAPES:
         compare(shape, arguments.rounds, arguments.steps, names, pythons)
 

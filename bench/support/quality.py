@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from services.sae.training.loop import Trainer, start_state
-from services.sae.variants import WITH_K
 from shared.data.token_stream import held_out
 from shared.lm import hooks
 from shared.lm.loss import evaluate
+from shared.spec.variants import VARIANTS
 from shared.stages.sae import DictionaryParameters
 
 HELD_OUT = 20_000  # tokens
@@ -117,7 +117,7 @@ class Coder:
 def ours(job: Mapping[str, Any], steps_SND: Tensor) -> dict[str, np.ndarray[Any, Any]]:
     """This project's training loop over ready steps of scaled activations."""
     variant, _, form = job["variant"].partition("-")
-    with_k = variant in WITH_K
+    with_k = VARIANTS[variant].with_k
     parameters = DictionaryParameters(
         layer=0,
         variant=variant,

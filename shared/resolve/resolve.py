@@ -9,11 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
-from shared.resolve.builtin_digests import (
-    BUILTIN_DIGESTS,
-    python_stdlib_digest,
-    python_stdlib_files,
-)
 from shared.resolve.hub import (
     Hub,
     HubMissing,
@@ -32,7 +27,9 @@ from shared.resolve.resolved import (
     UploadInfo,
 )
 from shared.resolve.sizes import ARCHIVES, too_many_tokens
+from shared.resolve.standard_library import python_stdlib_digest, python_stdlib_files
 from shared.spec import Spec
+from shared.spec.builtins import BUILTINS
 from shared.spec.check import check_shapes, check_vocabulary
 from shared.spec.errors import SpecError, raise_all
 
@@ -227,6 +224,5 @@ def _python_stdlib() -> BuiltinText:
 
 
 def _builtin(name: str) -> BuiltinText:
-    if name == "python-stdlib":
-        return _python_stdlib()
-    return BuiltinText(digest=BUILTIN_DIGESTS[name])
+    digest = BUILTINS[name].digest
+    return _python_stdlib() if digest is None else BuiltinText(digest=digest)

@@ -23,18 +23,12 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 MISTAKE = "mistake"  # the type of our own errors: the message is a sentence for the user
-LATER = "later"  # the same for what is not available yet
 MAX_TOKENS = 10**13  # more than any corpus has; keeps estimates and loops finite
 
 
 def mistake(message: str, field: str | None = None) -> PydanticCustomError:
     """An error at the place that is being validated, or at `field` below it."""
     return PydanticCustomError(MISTAKE, "{message}", {"message": message, "field": field})
-
-
-def not_available_yet(what: str, field: str | None = None) -> PydanticCustomError:
-    """Like `mistake`, for what a later version will do."""
-    return PydanticCustomError(LATER, "{message}", {"message": what, "field": field})
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -139,20 +133,15 @@ class Pattern:
 
 @dataclass(frozen=True)
 class OneOf:
-    """A word out of those that are available; planned ones get a sentence of their own."""
+    """A word out of the names of a registry; otherwise as a Literal."""
 
-    available: tuple[str, ...]
-    later: tuple[str, ...] = ()
-
-    def _check(self, value: Any) -> Any:
-        if isinstance(value, str) and value in self.later:
-            raise not_available_yet(f"{value} (there is {', '.join(self.available)})")
-        return value
+    names: tuple[str, ...]
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self._check, handler(source))
+        del source, handler
+        return core_schema.literal_schema(list(self.names))
 
 
 @dataclass(frozen=True)

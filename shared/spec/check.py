@@ -19,6 +19,7 @@ from shared.spec.lineage import (
     topological,
 )
 from shared.spec.models import Architecture, Model
+from shared.spec.variants import VARIANTS
 
 
 def check(spec: Spec) -> None:
@@ -265,9 +266,9 @@ def _groups(spec: Spec) -> Iterator[SpecError]:
                 f"dictionaries.{name}.l1",
                 f"has no number for {', '.join(without)} and no default",
             )
-        if group.variant == "crosscoder" and not group_edges(spec, name):
+        if VARIANTS[group.variant].per == "edge" and not group_edges(spec, name):
             yield SpecError(
-                f"dictionaries.{name}.models", "have no parent and child for a crosscoder"
+                f"dictionaries.{name}.models", f"have no parent and child for a {group.variant}"
             )
     for name, grid in spec.stability.items():
         yield from _has_data(spec, f"stability.{name}.model", grid.model)
@@ -286,10 +287,11 @@ def _has_data(spec: Spec, path: str, model: str) -> Iterator[SpecError]:
 def _controls(spec: Spec) -> Iterator[SpecError]:
     for name, tracking in spec.tracking.items():
         path, group = f"tracking.{name}", spec.dictionaries[tracking.dictionary]
-        if group.variant == "crosscoder":
+        if VARIANTS[group.variant].per == "edge":
             yield SpecError(
                 f"{path}.dictionary",
-                f"{tracking.dictionary} is a crosscoder, which compares parent and child by itself",
+                f"{tracking.dictionary} is a {group.variant}, which compares parent and child by "
+                "itself",
             )
         wanted = {"seeds": tracking.controls.seeds, "crossed": tracking.controls.crossed}
         for control, enabled in wanted.items():

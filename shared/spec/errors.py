@@ -24,13 +24,6 @@ class SpecError(ValueError):
         return (self,)
 
 
-class NotAvailableYet(SpecError):
-    """The spec asks for something that is planned but not built; it is refused, never ignored."""
-
-    def __init__(self, path: str, what: str) -> None:
-        super().__init__(path, f"not available yet: {what}")
-
-
 class SpecErrors(SpecError):
     """Several mistakes at once; str() has one per line, `path` and `message` are the first's."""
 

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from shared.spec.base import LATER, MISTAKE, shown
-from shared.spec.errors import NotAvailableYet, SpecError
+from shared.spec.base import MISTAKE, shown
+from shared.spec.errors import SpecError
 from shared.spec.parse import ROOT
 
 _SENTENCES: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
@@ -48,8 +48,6 @@ def spec_error(details: ErrorDetails) -> SpecError:
     if context.get("field") is not None:
         path.append(context["field"])
     place = ".".join(word[:80] for word in path) or ROOT
-    if details["type"] == LATER:
-        return NotAvailableYet(place, context["message"])
     if details["type"] == MISTAKE:
         return SpecError(place, context["message"])
     if details["loc"][-1:] == ("[key]",) and details["type"] not in _SENTENCES:

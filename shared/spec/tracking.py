@@ -19,8 +19,16 @@ from shared.spec.base import (
     Whole,
     mistake,
 )
-from shared.spec.dictionaries import L0, L1, Features, Recipe, Seeds
-from shared.spec.variants import check_variant, sparsity_field
+from shared.spec.dictionaries import L0, L1, Recipe, Seeds
+from shared.spec.variants import (
+    OF_ONE_SIZE,
+    SPARSITIES,
+    VARIANTS,
+    check_variant,
+    sparsity_field,
+    taking,
+)
+from shared.spec.variants.base import Features
 
 MOST_CELLS = 256
 ANCESTOR_PAIRS = 64  # compared by default; their number grows with the square of the family
@@ -84,13 +92,13 @@ class Stability(Recipe):
         description="Sizes of dictionaries."
     )
     l1: Annotated[tuple[L1, ...], Distinct(most=64)] | None = Field(
-        None, description="Weights of the penalty (relu, gated, jumprelu); or give l0."
+        None, description=f"Weights of the penalty ({taking('l1', 'model')}); or give l0."
     )
     l0: Annotated[tuple[L0, ...], Distinct(most=64)] | None = Field(
         None, description="Mean numbers of active features that the penalty is steered to."
     )
     k: Annotated[tuple[Features, ...], Distinct(most=64)] | None = Field(
-        None, description="Active features of a token (topk, batchtopk, matryoshka)."
+        None, description=f"Active features of a token ({taking('k', 'model')})."
     )
     tokens: Count = Field(description="Activation vectors each dictionary is trained on.")
     seeds: Seeds = Field((0, 1), description="The first two are compared; all are evaluated.")
@@ -110,13 +118,13 @@ class Stability(Recipe):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.variant == "crosscoder":
-            raise mistake("a crosscoder has two models, a grid has one", "variant")
-        given = self.model_dump()
-        sparsity_field(self.variant, given)
-        check_variant(self.variant, given)
-        if self.prefixes is not None:
-            raise mistake("does not belong to a grid, whose sizes differ", "prefixes")
+        if VARIANTS[self.variant].per == "edge":
+            raise mistake(f"a {self.variant} has two models, a grid has one", "variant")
+        sparsity_field(self.variant, {name: getattr(self, name) for name in SPARSITIES})
+        check_variant(self.variant, self)
+        for name in OF_ONE_SIZE:
+            if getattr(self, name) is not None:
+                raise mistake("does not belong to a grid, whose sizes differ", name)
         if len(self.seeds) < 2:
             raise mistake("needs two numbers, which are compared", "seeds")
         if self.k and max(self.k) > min(self.features):
@@ -140,7 +148,7 @@ class Stability(Recipe):
     @property
     def sparsity(self) -> str:
         """The field that says how sparse the cells are: l1, l0 or k."""
-        return sparsity_field(self.variant, {"l1": self.l1, "l0": self.l0, "k": self.k})
+        return sparsity_field(self.variant, {name: getattr(self, name) for name in SPARSITIES})
 
     @property
     def cells(self) -> list[tuple[int, float]]:

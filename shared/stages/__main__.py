@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from shared.spec.base import OneOf
 from shared.stages.base import File, Kind
 from shared.stages.kinds import KINDS, SERVICES
 
@@ -74,13 +75,23 @@ def parameters(model: type[BaseModel], indent: str = "") -> Iterator[str]:
     """The fields of a model, one line each, and below them the fields of their models."""
     for name, field in model.model_fields.items():
         about = field.description or ""
-        yield f"{indent}- `{name}: {spelled(field.annotation)}{_default(field)}` {about}".rstrip()
+        yield f"{indent}- `{name}: {_type(field)}{_default(field)}` {about}".rstrip()
         for inner in _models(field.annotation):
             if inner in KIND_OF:
                 yield f"{indent}  - `{inner.__name__}`: as in `{KIND_OF[inner]}`"
             else:
                 yield f"{indent}  - `{inner.__name__}`: {inspect.getdoc(inner)}"
                 yield from parameters(inner, indent + "    ")
+
+
+def _type(field: FieldInfo) -> str:
+    """The type of a field; the names where they come from a registry."""
+    choices = [rule.names for rule in field.metadata if isinstance(rule, OneOf)]
+    return _words(choices[0]) if choices else spelled(field.annotation)
+
+
+def _words(values: Iterable[Any]) -> str:
+    return " | ".join(f'"{value}"' for value in values)
 
 
 def spelled(annotation: Any) -> str:
@@ -90,8 +101,10 @@ def spelled(annotation: Any) -> str:
         return "None"
     if not arguments:
         return str(annotation.__name__)
+    if get_origin(annotation) is Annotated:
+        return spelled(arguments[0])  # rules of a value are told in its description
     if get_origin(annotation) is Literal:
-        return " | ".join(f'"{value}"' for value in arguments)
+        return _words(arguments)
     inner = ["..." if one is Ellipsis else spelled(one) for one in arguments]
     origin = get_origin(annotation)
     if origin in (tuple, dict):

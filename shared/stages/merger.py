@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
 from pydantic import Field
 
+from shared.spec.base import OneOf
+from shared.spec.merges import DEFAULT, METHODS
+from shared.spec.own_settings import in_stage
 from shared.stages.base import MODEL_FILES, File, Kind, Parameters
 from shared.stages.fields import MaxTokens
 
@@ -13,10 +16,13 @@ SERVICE = "merger"
 AT_ZERO, AT_ONE = "model that t = 0 gives", "model that t = 1 gives"
 
 
+@in_stage(METHODS)
 class MergeParameters(Parameters):
     """How two models are merged."""
 
-    method: Literal["slerp"] = Field("slerp", description="How weights are interpolated.")
+    method: Annotated[str, OneOf(tuple(METHODS))] = Field(
+        DEFAULT, description="How weights are interpolated."
+    )
     t: float = Field(description="Place between the models, from 0 to 1.")
 
 
@@ -34,9 +40,7 @@ MERGE = Kind(
             {
                 "name": "name of the tensor",
                 "shape": "its shape",
-                "dot": "cosine between the two tensors, taken as vectors; null where undefined",
-                "angle_degrees": "angle between them in degrees, or null",
-                "linear": "bool: interpolated linearly, as their angle does not allow SLERP",
+                **{key: text for one in METHODS.values() for key, text in one.notes.items()},
             },
         ),
     },
@@ -49,10 +53,13 @@ MERGE = Kind(
 )
 
 
+@in_stage(METHODS)
 class SweepParameters(Parameters):
     """How many merges between two models are evaluated, and on how much text."""
 
-    method: Literal["slerp"] = Field("slerp", description="How weights are interpolated.")
+    method: Annotated[str, OneOf(tuple(METHODS))] = Field(
+        DEFAULT, description="How weights are interpolated."
+    )
     steps: int = Field(description="Number of values of t at equal distances, 0 and 1 included.")
     max_tokens: MaxTokens = None
 

@@ -6,6 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from shared.spec.base import OneOf
+from shared.spec.own_settings import in_stage
+from shared.spec.variants import DEFAULT, taking, trained_per
+from shared.spec.variants.base import AUX_COEFFICIENT
 from shared.stages.base import File, Kind, Parameters
 from shared.stages.fields import (
     AuxCoefficient,
@@ -66,47 +70,30 @@ HARVEST = Kind(
 )
 
 
+@in_stage(trained_per("model"))
 class DictionaryParameters(Parameters):
     """How a sparse auto-encoder is trained.
 
-    Sparsity, by variant: `relu`, `gated` and `jumprelu` take either `l1` or `l0`; `topk`,
-    `batchtopk` and `matryoshka` take `k`. What a variant does not read is None.
+    The settings of single variants (shared/spec/variants) are fields too. What a variant does not
+    read is None.
     """
 
     hook: HookPoint = "mlp_post"
     layer: Layer
-    variant: Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"] = Field(
-        "relu", description="Kind of dictionary; it decides which of l1, l0 and k are read."
+    variant: Annotated[str, OneOf(tuple(trained_per("model")))] = Field(
+        DEFAULT, description="Kind of dictionary; it decides which of l1, l0 and k are read."
     )
     expansion: Expansion = None
     features: Features = None
-    l1: float | None = Field(
-        None, description="relu, gated: weight of the L1 penalty; jumprelu: of the L0 penalty."
-    )
+    l1: float | None = Field(None, description=f"Weight of the penalty ({taking('l1', 'model')}).")
     l0: float | None = Field(
         None,
-        description="relu, gated, jumprelu: mean number of active features that the weight of the "
-        "penalty is steered to, in place of l1.",
+        description="Mean number of active features that the weight of the penalty is steered to, "
+        f"in place of l1 ({taking('l0', 'model')}).",
     )
     k: int | None = Field(
         None,
-        description="topk, batchtopk, matryoshka: active features of a token (a mean over the "
-        "batch for all but topk).",
-    )
-    prefixes: tuple[int, ...] | None = Field(
-        None,
-        description="matryoshka: sizes of the nested dictionaries, ascending, the last one the "
-        "whole.",
-    )
-    decoder_norm: Literal["unit", "penalised"] = Field(
-        "unit",
-        description="relu: `unit` (Bricken et al. 2023) or `penalised` (Anthropic's update of "
-        "April 2024: the L1 of each feature is weighted by the norm of its decoder direction, "
-        "which is free).",
-    )
-    aux_coefficient: AuxCoefficient = 1 / 32
-    bandwidth: float | None = Field(
-        None, description="jumprelu: width of the pseudo-derivative; None: the default."
+        description=f"Active features of a token, exactly or on average ({taking('k', 'model')}).",
     )
     sparsity_warmup_steps: int = Field(0, description="Steps over which the penalty rises from 0.")
     learning_rate: LearningRate
@@ -266,7 +253,7 @@ class CrosscoderParameters(Parameters):
     expansion: Expansion = None
     features: Features = None
     k: int = Field(description="Active features of a token, a mean over the batch.")
-    aux_coefficient: AuxCoefficient = 1 / 32
+    aux_coefficient: AuxCoefficient = AUX_COEFFICIENT
     learning_rate: LearningRate
     warmup_steps: WarmupSteps = 0
     learning_rate_decay: Decay = 0.0

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from shared.spec.base import OneOf
+from shared.spec.builtins import BUILTINS
 from shared.stages.base import MODEL_FILES, File, Kind, Parameters
 from shared.stages.fields import MaxTokens
 
@@ -51,7 +53,7 @@ class BuiltinSource(Parameters):
     """A corpus that comes with the project (or, for python-stdlib, with the interpreter)."""
 
     source: Literal["builtin"] = "builtin"
-    name: Literal["python-stdlib", "baby", "stories", "lua"] = Field(description="Which one.")
+    name: Annotated[str, OneOf(tuple(BUILTINS))] = Field(description="Which one.")
     digest: str = Field(
         description="Digest of the text; of generated text, of its first documents."
     )

@@ -6,8 +6,10 @@ worker. Nothing is read from the environment before `main` runs.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import mmap
+import pkgutil
 import sys
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,6 +21,7 @@ from celery import signals
 from shared.queue.broker import EXPERIMENT, TASK, connect, make_app
 from shared.queue.leases import Leases
 from shared.settings import Settings, SettingsError
+from shared.spec.registry import RegistryError
 from shared.store import StoreError, UnfitStoreError
 from shared.telemetry.logs import configure_logging
 from shared.telemetry.metrics import MeasuredStore, WorkerMetrics
@@ -26,7 +29,7 @@ from shared.telemetry.traces import configure_tracing, shut_tracing
 from shared.worker.spawner import Spawner, die_with_parent
 from shared.worker.supervisor import Supervisor
 
-BAD_INPUT = 2  # exit code: settings that cannot be used, or a store that is unfit
+BAD_INPUT = 2  # exit code: bad settings, an unfit store, or a service without code for a name
 # One pool process, forked by the main process, runs the stages; the main one stays free to handle
 # SIGTERM. Workers do not talk to each other: leases show who runs what.
 OPTIONS = (
@@ -127,11 +130,21 @@ class Worker:
         shut_tracing()
 
 
+def check_services(package: str = "services") -> None:
+    """Import what each service that is installed here says of itself, which loads no torch.
+
+    Raises RegistryError where a spec may use a name that the service has no code for.
+    """
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
+
+
 def main() -> None:
     """Entry point: serve the queues that the command line names."""
     try:
+        check_services()
         settings = Settings()
-    except SettingsError as error:
+    except (RegistryError, SettingsError) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(BAD_INPUT) from None
     Worker(settings).run(sys.argv[1:])

@@ -15,9 +15,10 @@ from services.sae.training.auxiliary import add_auxiliary
 from services.sae.training.optimise import adam_step
 from services.sae.training.revive import add_ghost_gradients, resample, resample_now
 from services.sae.training.steer import Tuned
-from services.sae.variants import WITH_K, make_variant
+from services.sae.variants import make_variant
 from services.sae.variants.base import Buffers, Pass
 from services.sae.weights import Coder, Weights
+from shared.spec.variants.base import AuxiliarySettings
 from shared.stages.sae import DictionaryParameters
 
 
@@ -91,7 +92,8 @@ class Trainer:
         self._steps = steps
         self.variant = make_variant(parameters, buffers)
         if state.tuned.base == 0:
-            state.tuned.base = self._start_coefficient()
+            width = state.weights.encoder_FD.shape[1]
+            state.tuned.base = self.variant.start_coefficient(width)
 
     def step(self, x_ND: Tensor) -> Pass:
         """One step on scaled activations: backward, project, optimise, renormalise, count."""
@@ -118,7 +120,8 @@ class Trainer:
             add_ghost_gradients(batch, weights, self.dead())
         if parameters.revive != "aux":
             return batch
-        loss = add_auxiliary(batch, weights, self.dead(), parameters.aux_coefficient)
+        coefficient = AuxiliarySettings.of(parameters).coefficient
+        loss = add_auxiliary(batch, weights, self.dead(), coefficient)
         return replace(batch, other=batch.other + loss)
 
     def sparsity(self) -> float:
@@ -134,12 +137,6 @@ class Trainer:
             return self.state.tuned.coefficient(self._parameters.l0)
         assert self._parameters.l1 is not None
         return self._parameters.l1
-
-    def _start_coefficient(self) -> float:
-        """Where steering starts: with half of a feature's value taken away, or its worth in L0."""
-        if self._parameters.l0 is not None and self._parameters.variant == "jumprelu":
-            return 0.05 / self._parameters.l0
-        return 1 / self.state.weights.encoder_FD.shape[1]
 
     def _tune(self, batch: Pass, vectors: int) -> None:
         parameters, state = self._parameters, self.state
@@ -166,7 +163,7 @@ class Trainer:
     def figures(self, batch: Pass, x_ND: Tensor, sparsity: float) -> Figures:
         """The figures of the step that has just been taken, at that sparsity."""
         step = self.state.step - 1
-        coefficient = None if self._parameters.variant in WITH_K else sparsity
+        coefficient = None if self._parameters.k is not None else sparsity
         variance = float((x_ND - x_ND.mean(0)).square().mean())
         squared_error = float(batch.squared_error)
         return Figures(

@@ -16,7 +16,8 @@ from services.trainer.corpus.builtin import documents as builtin_documents
 from services.trainer.corpus.builtin.grammar import Document
 from shared.data.inspect import UploadError, read_upload
 from shared.data.readers import MAX_DOCUMENT, Skipped
-from shared.resolve.builtin_digests import BUILTIN_DIGESTS, python_stdlib_digest
+from shared.resolve.standard_library import python_stdlib_digest
+from shared.spec.builtins import BUILTINS
 from shared.stages.stage import StageError
 from shared.stages.trainer import BuiltinSource, CorpusParameters, HubSource, UploadSource
 
@@ -57,8 +58,8 @@ def _upload(source: UploadSource, path: Path, skipped: Skipped) -> Iterator[Docu
 
 
 def _builtin(source: BuiltinSource, parameters: CorpusParameters) -> Iterator[Document]:
-    generated = source.name != "python-stdlib"
-    here = BUILTIN_DIGESTS[source.name] if generated else python_stdlib_digest()
+    generated = BUILTINS[source.name].generated
+    here = BUILTINS[source.name].digest or python_stdlib_digest()
     if here != source.digest:
         what = "this version of Lineament" if generated else f"Python {platform.python_version()}"
         raise StageError(

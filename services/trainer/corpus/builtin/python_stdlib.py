@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 
 from services.trainer.corpus.builtin.grammar import Dice, Document, Span
-from shared.resolve.builtin_digests import python_stdlib_files
+from shared.resolve.standard_library import python_stdlib_files
 
 PIECE = 8_000  # characters of a document, after which it ends at the next top-level blank line
 LONGEST = 32_000  # characters after which it ends at the next line, whatever that is
