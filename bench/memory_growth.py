@@ -10,7 +10,6 @@ imports the stage's module. A ratio of 1 is a stage whose memory does not depend
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import resource
 import subprocess
@@ -27,13 +26,6 @@ WORDS = 30_000  # distinct words of the made-up language
 DOCUMENT = 200  # words of a document
 VOCABULARY = 1000
 BLOCK = 128
-MODULES = {
-    "corpus": "services.trainer.corpus.stage",
-    "tokenizer": "services.trainer.tokenizer",
-    "tokens": "services.trainer.tokens",
-    "initialise": "services.trainer.initialise",
-    "train": "services.trainer.train.stage",
-}
 ARCHITECTURE = {"hidden": 64, "mlp": 128, "heads": 4, "kv_heads": 2, "layers": 1, "context": BLOCK}
 TRAINING = {
     "epochs": 1.0,
@@ -77,16 +69,17 @@ def peak_bytes() -> int:
 def child(request: dict[str, Any]) -> None:
     """Run one stage (or only import it) and print its results and its peak."""
     sys.path.insert(0, str(ROOT))
+    from shared.stages.entry import stage_function
     from tests.support.stages import run_stage
 
-    module = importlib.import_module(MODULES[request["stage"]])
+    function = stage_function("services", "trainer", request["stage"])
     results: dict[str, Any] = {}
     begin = time.monotonic()
     if not request.get("import_only"):
         inputs = {name: (Path(path), values) for name, (path, values) in request["inputs"].items()}
         uploads = {digest: Path(path) for digest, path in request.get("uploads", {}).items()}
         parameters, directory = request["parameters"], Path(request["directory"])
-        _, results = run_stage(module.run, parameters, inputs, directory, uploads)
+        _, results = run_stage(function, parameters, inputs, directory, uploads)
     seconds = round(time.monotonic() - begin, 2)
     print(json.dumps({"results": results, "peak_bytes": peak_bytes(), "seconds": seconds}))
 
