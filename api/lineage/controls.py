@@ -14,6 +14,7 @@ import numpy as np
 
 from api.lineage.names import Lineage
 from shared.arrays import FloatArray
+from shared.lineage.roles import Role
 from shared.lineage.shares import adjusted, adjusted_interval
 
 Values = dict[str, Any]
@@ -62,8 +63,8 @@ class EdgeControls:
         self._lineage = lineage
         group = lineage.section("tracking")[tracking]["dictionary"]
         warm = lineage.section("dictionaries")[group].get("init") == "parent"
-        self.role = f"{'warm' if warm else 'ceiling'}/{tracking}/{model}"
-        self.unrelated_role = f"unrelated/{tracking}/{model}" if warm else ""
+        self.role = (Role.warm if warm else Role.ceiling)(tracking, model)
+        self.unrelated_role = Role.unrelated(tracking, model) if warm else ""
         self.kind = ("warm" if warm else "seeds") if self.role in lineage.roles else None
         self.ceiling = counts(lineage, self.role, threshold)
         self.unrelated = counts(lineage, self.unrelated_role, threshold)

@@ -19,6 +19,7 @@ from api.lineage.explanations import METHODS, ExplainedEdge, explained_edge
 from api.lineage.names import Lineage
 from api.lineage.rows import NamedMatchRow
 from api.stored.matches import check_threshold, stored_floor
+from shared.lineage.roles import Role
 
 Values = dict[str, Any]
 Interval = tuple[float, float] | None
@@ -156,16 +157,18 @@ class EdgeMatches(EdgeView):
 
 def relation(lineage: Lineage, tracking: str, parent: str, child: str) -> str | None:
     """What a pair is in a tracking: "edge", "ancestor", or None where it is not matched."""
-    for role, word in (("match", "edge"), ("ancestor", "ancestor")):
-        if f"{role}/{tracking}/{parent}/{child}" in lineage.roles:
+    pair = (tracking, parent, child)
+    for role, word in ((Role.match(*pair), "edge"), (Role.ancestor(*pair), "ancestor")):
+        if role in lineage.roles:
             return word
     return None
 
 
-def match_role(lineage: Lineage, tracking: str, parent: str, child: str) -> str:
+def match_role(lineage: Lineage, tracking: str, parent: str, child: str) -> Role:
     """The role of the match of an edge or of a pair of an ancestor and a descendant."""
-    kind = relation(lineage, tracking, parent, child)
-    return f"{'ancestor' if kind == 'ancestor' else 'match'}/{tracking}/{parent}/{child}"
+    pair = (tracking, parent, child)
+    known = relation(lineage, *pair)
+    return Role.ancestor(*pair) if known == "ancestor" else Role.match(*pair)
 
 
 def edge_view(
@@ -182,11 +185,11 @@ def edge_view(
     others = (
         controls.role,
         controls.unrelated_role,
-        f"ceiling/{tracking}/{child}",
-        f"crossed/{tracking}/{parent}/{child}",
-        f"scaling/{tracking}/{parent}/{child}",
+        Role.ceiling(tracking, child),
+        Role.crossed(tracking, parent, child),
+        Role.scaling(tracking, parent, child),
     )
-    explained = [f"explained_edge/{tracking}/{method}/{parent}/{child}" for method in METHODS]
+    explained = [Role.explained_edge(tracking, method, parent, child) for method in METHODS]
     planned_here = at == planned["threshold"]
     return {
         "tracking": tracking,

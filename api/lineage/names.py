@@ -15,6 +15,7 @@ import numpy.typing as npt
 from api.backend import Backend
 from api.http.problems import SpecProblem, UnknownProblem
 from shared.experiments.experiments import Experiment
+from shared.lineage.roles import Role, roles_of
 from shared.records.artifacts import Manifest
 from shared.records.releases import read_values
 from shared.spec import split_name
@@ -101,7 +102,7 @@ class Lineage:
 
         A 404 problem that lists the models there are.
         """
-        if f"model/{name}" not in self.roles:
+        if Role.model(name) not in self.roles:
             here = f"{self.experiment.id} has {listed(self.models)}"
             raise UnknownProblem(detail=f"there is no model {name!r}: {here}")
         return split_name(name)
@@ -109,7 +110,7 @@ class Lineage:
     @property
     def models(self) -> list[str]:
         """All members of the family in the order of the spec, checkpoints before their model."""
-        members = [role.removeprefix("model/") for role in self.roles if role.startswith("model/")]
+        members = [role.names[0] for role in roles_of(self.roles, "model")]
         place = {name: number for number, name in enumerate(self.section("models"))}
 
         def order(name: str) -> tuple[int, bool, int]:

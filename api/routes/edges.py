@@ -31,6 +31,7 @@ from api.lineage.rows import (
     selection,
 )
 from api.stored.matches import SideName, Status
+from shared.lineage.roles import Role
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
 
@@ -55,7 +56,7 @@ def edges_of(lineage: Lineage) -> list[tuple[str, str, str]]:
         (tracking, parent, child)
         for tracking in lineage.section("tracking")
         for parent, child in lineage.parameters.edges
-        if f"match/{tracking}/{parent}/{child}" in lineage.roles
+        if Role.match(tracking, parent, child) in lineage.roles
     ]
 
 
@@ -66,7 +67,7 @@ def ancestors_of(lineage: Lineage) -> list[tuple[str, str, str]]:
         for tracking, models in lineage.parameters.models.items()
         for new in models
         for old in models
-        if f"ancestor/{tracking}/{old}/{new}" in lineage.roles
+        if Role.ancestor(tracking, old, new) in lineage.roles
     ]
 
 

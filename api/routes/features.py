@@ -21,6 +21,7 @@ from api.lineage.explanations import (
 from api.lineage.names import Lineage, chosen_tracking, open_lineage
 from api.lineage.rows import MatchRow, row_of
 from api.routes.edges import Threshold, Tracking, ancestors_of, edges_of
+from shared.lineage.roles import Role
 from shared.records.artifacts import Manifest
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
@@ -149,12 +150,12 @@ def feature(
     lineage.model(model)
     fitting = [name for name, models in lineage.parameters.models.items() if model in models]
     name = chosen_tracking(lineage, tracking, fitting)
-    contexts = lineage.manifest(f"contexts/{name}/{model}")
+    contexts = lineage.manifest(Role.contexts(name, model))
     about = _statistics(lineage, name, model, index, contexts)
     pairs = [*edges_of(lineage), *ancestors_of(lineage)]
     edges = [place for place in pairs if place[0] == name and model in place[1:]]
     chain = _chain(lineage, name, model, index)
-    tracked = lineage.finished(f"track/{name}") is not None
+    tracked = lineage.finished(Role.track(name)) is not None
     return FeatureView(
         model=model,
         feature=index,
@@ -173,7 +174,7 @@ def feature(
         not_finished=lineage.unfinished(
             [
                 *(match_role(lineage, *edge) for edge in edges),
-                f"track/{name}",
+                Role.track(name),
                 *explain_roles(name, model),
             ]
         ),
@@ -229,7 +230,7 @@ def _effects(lineage: Lineage, contexts: Manifest, index: int) -> dict[str, list
 
 def _fate(lineage: Lineage, tracking: str, model: str, index: int) -> list[Fate] | None:
     """What track says of the feature; models are numbers there."""
-    manifest = lineage.finished(f"track/{tracking}")
+    manifest = lineage.finished(Role.track(tracking))
     if manifest is None:
         return None
     models = lineage.parameters.models[tracking]
@@ -274,7 +275,7 @@ def _match(
 
 def _chain(lineage: Lineage, tracking: str, model: str, index: int) -> Chain | None:
     """The chain through every model that holds the feature; None if there is none (yet)."""
-    manifest = lineage.finished(f"track/{tracking}")
+    manifest = lineage.finished(Role.track(tracking))
     if manifest is None:
         return None
     models = lineage.parameters.models[tracking]

@@ -12,6 +12,7 @@ from api.backend import BackendDependency
 from api.http.parameters import ChildName, Number, ParentName
 from api.http.problems import SpecProblem, UnknownProblem
 from api.lineage.names import Lineage, listed, open_lineage
+from shared.lineage.roles import Role, roles_of
 from shared.lineage.stability import recommend
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
@@ -93,7 +94,7 @@ def stability(number: Number, name: GridName, backend: BackendDependency) -> Gri
     fields = lineage.named("stability", name, "grid")
     asked = lineage.parameters.cells[name]
     cells = [_cell(lineage, name, place, one) for place, one in enumerate(asked)]
-    roles = [role for role in lineage.roles if role.startswith(f"stability/{name}/")]
+    roles = roles_of(lineage.roles, "stability", name)
     return GridView(
         name=name,
         **{key: fields[key] for key in ("model", "hook", "layer", "variant", "threshold")},
@@ -107,10 +108,9 @@ _RULED = {"ceiling", "explained_variance", "dead_share", "l0", "features"}
 
 
 def _cell(lineage: Lineage, name: str, place: int, asked: Mapping[str, float]) -> CellView:
-    prefix = f"stability/{name}/{place}/"
-    roles = [role for role in lineage.roles if role.startswith(f"{prefix}quality/")]
+    roles = roles_of(lineage.roles, "stability", name, str(place), "quality")
     found = [manifest.results for role in roles if (manifest := lineage.finished(role))]
-    matched = lineage.finished(f"{prefix}ceiling")
+    matched = lineage.finished(Role.cell_ceiling(name, place))
     ceiling = matched.results if matched else {}
     by = next((name for name in SPARSITIES if name in asked), None)
     return CellView(
@@ -147,7 +147,7 @@ def crosscoder(
     """What the crosscoder of an edge found, once it is trained."""
     lineage = open_lineage(backend, number)
     name = _group(lineage, parent, child, group)
-    manifest = lineage.manifest(f"crosscoder/{name}/{parent}/{child}")
+    manifest = lineage.manifest(Role.crosscoder(name, parent, child))
     shown = CrosscoderView.model_fields.keys() - {"group", "parent", "child", "key", "files"}
     found = {key: manifest.results.get(key) for key in shown}
     return CrosscoderView(
@@ -165,11 +165,11 @@ def _group(lineage: Lineage, parent: str, child: str, wanted: str | None) -> str
     fitting = [
         name
         for name in lineage.section("dictionaries")
-        if f"crosscoder/{name}/{parent}/{child}" in lineage.roles and wanted in (None, name)
+        if Role.crosscoder(name, parent, child) in lineage.roles and wanted in (None, name)
     ]
     if not fitting:
-        roles = [role.split("/") for role in lineage.roles if role.startswith("crosscoder/")]
-        known = listed([f"{role[2]} -> {role[3]} ({role[1]})" for role in roles])
+        roles = [role.names for role in roles_of(lineage.roles, "crosscoder")]
+        known = listed([f"{parent} -> {child} ({group})" for group, parent, child in roles])
         raise UnknownProblem(
             detail=f"{lineage.experiment.id} has no such crosscoder of {parent} -> {child}; "
             f"it has {known}"

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from api.backend import BackendDependency
 from api.http.parameters import ModelName, Number
 from api.lineage.names import Lineage, kind_of, open_lineage
+from shared.lineage.roles import Role
 from shared.records.artifacts import Manifest
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
@@ -104,22 +105,22 @@ def by_corpus(
 def _view(lineage: Lineage, name: str) -> ModelView:
     model, step = lineage.model(name)
     kind, fields = kind_of(lineage.section("models")[model])
-    made = lineage.finished(f"model/{name}")
+    made = lineage.finished(Role.model(name))
     return ModelView(
         name=name,
         kind=kind,
         step=step,
         parents=[parent for parent, child in lineage.parameters.edges if child == name],
         finished=made is not None,
-        key=lineage.roles[f"model/{name}"],
+        key=lineage.roles[Role.model(name)],
         files=artifact_url(made),
         parameters=made.results.get("parameters") if made else None,
         trained_on=list(fields.get("corpora") or ()),
         merge={key: fields.get(key) for key in ("method", "at_zero", "at_one", "t")}
         if kind == "merge"
         else None,
-        evaluation=evaluation(lineage.finished(f"evaluate/{name}"), lineage.corpora),
-        untrained=evaluation(lineage.finished(f"untrained/{name}"), lineage.corpora),
+        evaluation=evaluation(lineage.finished(Role.evaluate(name)), lineage.corpora),
+        untrained=evaluation(lineage.finished(Role.untrained(name)), lineage.corpora),
         dictionaries=_dictionaries(lineage, name),
     )
 
@@ -130,7 +131,7 @@ def _dictionaries(lineage: Lineage, model: str) -> list[DictionaryView]:
     for group, fields in lineage.section("dictionaries").items():
         imported = fields.get("import") is not None
         for replicate, seed in enumerate(fields.get("seeds") or (0,)):
-            if f"dictionary/{group}/{model}/{replicate}" in lineage.roles:
+            if Role.dictionary(group, model, replicate) in lineage.roles:
                 number = None if imported else seed
                 found.append(_dictionary(lineage, group, model, replicate, number))
     return found
@@ -139,16 +140,16 @@ def _dictionaries(lineage: Lineage, model: str) -> list[DictionaryView]:
 def _dictionary(
     lineage: Lineage, group: str, model: str, replicate: int, seed: int | None
 ) -> DictionaryView:
-    place = f"{group}/{model}/{replicate}"
-    made = lineage.finished(f"dictionary/{place}")
-    measured = lineage.finished(f"quality/{place}")
+    role = Role.dictionary(group, model, replicate)
+    made = lineage.finished(role)
+    measured = lineage.finished(Role.quality(group, model, replicate))
     quality = measured.results if measured else {}
     names = ("l0", "explained_variance", "loss_recovered", "loss_recovered_mean", "dead_share")
     return DictionaryView(
         group=group,
         replicate=replicate,
         seed=seed,
-        key=lineage.roles[f"dictionary/{place}"],
+        key=lineage.roles[role],
         files=artifact_url(made),
         features=made.results.get("features") if made else None,
         **{name: quality.get(name) for name in names},

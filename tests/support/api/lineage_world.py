@@ -22,6 +22,7 @@ from services.analyzer.report import stage as report
 from services.analyzer.track import stage as track
 from services.sae.weights import fold_scale
 from shared.experiments.experiments import Experiment, Experiments
+from shared.lineage.roles import roles_of
 from shared.plan import PlannedStage, make_plan
 from shared.records.artifacts import Artifacts, Manifest
 from shared.stages.stage import Input, Stage
@@ -159,10 +160,10 @@ class World:
         """Model and replicate of an encode stage: the dictionary's role says them."""
         wanted = stage.inputs["dictionary"]
         roles = (role for role, key in self.roles().items() if key == wanted)
-        role = next((role for role in roles if role.startswith("dictionary/")), None)
+        role = next(iter(roles_of(roles, "dictionary")), None)
         if role is None:  # of a grid, whose title names the seed
             return "base", int(stage.title.rsplit(" ", 1)[1])
-        _, _, model, replicate = role.split("/")
+        _, model, replicate = role.names
         return model.split("@")[0], int(replicate)
 
     def _run(self, stage: PlannedStage, directory: Path) -> Made:

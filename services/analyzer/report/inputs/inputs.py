@@ -20,11 +20,12 @@ from services.analyzer.report.inputs.explanations import (
 from services.analyzer.report.inputs.features import Place, contexts_of, effects_of, shown_features
 from services.analyzer.report.inputs.matches import best_r_of_null, bootstrap
 from shared.arrays import FloatArray
+from shared.lineage.roles import Role
 from shared.stages.report import ReportParameters
 from shared.stages.stage import Input
 
 LISTED = 50  # rules of each status that are listed, where the spec does not say
-RESAMPLED = ("match/", "ancestor/", "ceiling/", "warm/", "crossed/")
+RESAMPLED = ("match", "ancestor", "ceiling", "warm", "crossed")  # kinds of roles
 Row = Mapping[str, Any]
 
 
@@ -97,13 +98,13 @@ def read(parameters: ReportParameters, inputs: Mapping[str, Input]) -> Material:
     contexts: dict[Place, Sequence[Row]] = {}
     effects: dict[Place, Row] = {}
     for tracking, models in parameters.models.items():
-        track = inputs.get(f"track/{tracking}")
+        track = inputs.get(Role.track(tracking))
         if track is None:
             continue
         figures[tracking] = json.loads((track.path / "figures.json").read_text("utf-8"))
         universal[tracking] = pq.read_table(track.path / "universal.parquet").to_pylist()
         for number, model in enumerate(models):
-            source = inputs.get(f"contexts/{tracking}/{model}")
+            source = inputs.get(Role.contexts(tracking, model))
             if source is None:
                 continue
             labelled = [r["feature"] for r in figures[tracking]["labels"] if r["model"] == number]
@@ -113,7 +114,7 @@ def read(parameters: ReportParameters, inputs: Mapping[str, Input]) -> Material:
             named = _named(inputs, tracking, model, shown, corpora_of(parameters, tracking))
             for feature, known in effects_of(source.path, shown).items():
                 effects[tracking, model, feature] = {**known, "explanations": named[feature]}
-    resampled = {role: one.path for role, one in inputs.items() if role.startswith(RESAMPLED)}
+    resampled = {role: one.path for role, one in inputs.items() if Role(role).kind in RESAMPLED}
     return Material(
         parameters=parameters,
         results={role: source.results for role, source in inputs.items()},
@@ -149,7 +150,7 @@ def _named(
     """The explanations of some features of a model by every method that has one."""
     found: dict[int, list[Row]] = {feature: [] for feature in features}
     for method in METHODS:
-        source = inputs.get(f"explain/{tracking}/{method}/{model}")
+        source = inputs.get(Role.explain(tracking, method, model))
         if source is None:
             continue
         for feature, row in explanations_of(source.path, features).items():

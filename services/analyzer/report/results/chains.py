@@ -8,13 +8,14 @@ from typing import Any
 from services.analyzer.report.family import checkpoint_of, kind_of
 from services.analyzer.report.inputs.inputs import Material
 from services.analyzer.report.results.edges import ratio
+from shared.lineage.roles import Role
 
 Values = dict[str, Any]
 
 
 def _tracked(material: Material) -> Iterator[tuple[str, Sequence[str], Mapping[str, Any]]]:
     for tracking, models in material.trackings.items():
-        found = material.results.get(f"track/{tracking}")
+        found = material.results.get(Role.track(tracking))
         if found:
             yield tracking, models, found
 
@@ -97,7 +98,7 @@ def along(material: Material) -> list[Values]:
             if checkpoint:
                 runs.setdefault(checkpoint[0], []).append((checkpoint[1], name))
         for run, places in runs.items():
-            last = (material.results.get(f"model/{run}", {}).get("steps"), run)
+            last = (material.results.get(Role.model(run), {}).get("steps"), run)
             steps = [*sorted(places), *([last] if run in rows else [])]
             points = [_point(step, name, rows[name]) for step, name in steps]
             found.append({"tracking": tracking, "run": run, "points": points})

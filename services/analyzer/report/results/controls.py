@@ -16,6 +16,7 @@ from typing import Any
 
 from services.analyzer.report.inputs.inputs import Material
 from shared.arrays import FloatArray
+from shared.lineage.roles import Role
 from shared.lineage.shares import adjusted, adjusted_interval, interval
 
 Values = dict[str, Any]
@@ -42,10 +43,10 @@ def controls_of(tracking: str, model: str, material: Material) -> Controls:
     """The controls of edges that leave a model."""
     results = material.results
     warm = material.dictionaries_of(tracking).get("init") == "parent"
-    role = f"{'warm' if warm else 'ceiling'}/{tracking}/{model}"
+    role = (Role.warm if warm else Role.ceiling)(tracking, model)
     if role not in results:
         return Controls(None)
-    unrelated = results.get(f"unrelated/{tracking}/{model}", {}) if warm else {}
+    unrelated = results.get(Role.unrelated(tracking, model), {}) if warm else {}
     return Controls("warm" if warm else "seeds", results[role], role, unrelated)
 
 

@@ -32,6 +32,7 @@ from services.analyzer.report.results.controls import (
     resampled_interval,
     suffix,
 )
+from shared.lineage.roles import Role, roles_of
 from shared.lineage.shares import adjusted
 
 Values = dict[str, Any]
@@ -43,22 +44,22 @@ SCALING = ("disappear", "false_disappear", "emerge", "false_emerge", "same_basis
 def edges(material: Material) -> list[Values]:
     """One entry for every edge of every tracking. ValueError when counts do not add up."""
     return [
-        edge_of(f"match/{tracking}/{parent}/{child}", material)
+        edge_of(Role.match(tracking, parent, child), material)
         for tracking in material.trackings
         for parent, child in material.parameters.edges
-        if f"match/{tracking}/{parent}/{child}" in material.results
+        if Role.match(tracking, parent, child) in material.results
     ]
 
 
 def ancestors(material: Material) -> list[Values]:
     """The same for pairs of an ancestor and a descendant that is not its child, in their order."""
     place = {name: number for number, name in enumerate(material.models)}
-    roles = [role for role in material.results if role.startswith("ancestor/")]
 
-    def order(role: str) -> tuple[str, int, int]:
-        _, tracking, ancestor, model = role.split("/")
+    def order(role: Role) -> tuple[str, int, int]:
+        tracking, ancestor, model = role.names
         return tracking, place[ancestor], place[model]
 
+    roles = roles_of(material.results, "ancestor")
     return [edge_of(role, material) for role in sorted(roles, key=order)]
 
 
@@ -74,15 +75,15 @@ def check(name: str, match: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}: {' + '.join(fates)} is not {side}")
 
 
-def edge_of(role: str, material: Material) -> Values:
+def edge_of(role: Role, material: Material) -> Values:
     """The entry of one match or ancestor role."""
-    _, tracking, parent, child = role.split("/")
+    tracking, parent, child = role.names
     match = material.results[role]
     check(f"{tracking}: {parent} -> {child}", match)
     controls = controls_of(tracking, parent, material)
     fields = section(material.spec, "tracking").get(tracking, {})
     shares = _shares(match)
-    scaling = material.results.get(f"scaling/{tracking}/{parent}/{child}")
+    scaling = material.results.get(Role.scaling(tracking, parent, child))
     return {
         "tracking": tracking,
         "dictionary": fields.get("dictionary"),
@@ -96,7 +97,7 @@ def edge_of(role: str, material: Material) -> Values:
         "inherited": ratio(match["persist"], match["alive_child"]),
         **controlled(role, match, shares, controls, material),
         **_child_ceiling(tracking, child, material),
-        **_crossed(f"crossed/{tracking}/{parent}/{child}", match, controls, material),
+        **_crossed(Role.crossed(tracking, parent, child), match, controls, material),
         "share_of_ceiling": ratio(shares["share"], controls.ceiling.get("share")),
         "share_of_ceiling_any": ratio(shares["share_any"], controls.ceiling.get("share_any")),
         "cosine": match.get("cosine"),

@@ -22,6 +22,7 @@ from services.analyzer.report.results.explanations import (
 from services.analyzer.report.results.features import examples, labels, trackings, universal
 from services.analyzer.report.results.stability import crosscoders, stability
 from services.analyzer.report.results.sweeps import sweeps
+from shared.lineage.roles import Role, roles_of
 
 Values = dict[str, Any]
 VERSION = 2  # raised when a name in results.json changes its meaning
@@ -51,9 +52,9 @@ def assemble(material: Material) -> Values:
         "corpora": {name: _corpus(name, material) for name in material.corpora},
         "models": {name: _model(name, material) for name in material.models},
         "untrained": {
-            name: {"corpora": evaluation(material.results[f"untrained/{name}"], material.corpora)}
+            name: {"corpora": evaluation(material.results[Role.untrained(name)], material.corpora)}
             for name in material.models
-            if f"untrained/{name}" in material.results
+            if Role.untrained(name) in material.results
         },
         "sweeps": sweeps(material),
         "dictionaries": _dictionaries(material),
@@ -118,8 +119,8 @@ def _experiment(material: Material) -> Values:
 
 def _corpus(name: str, material: Material) -> Values:
     """Size and labels of a corpus, as far as its stages were given to the report."""
-    corpus = material.results.get(f"corpus/{name}", {})
-    tokens = material.results.get(f"tokens/{name}", {})
+    corpus = material.results.get(Role.corpus(name), {})
+    tokens = material.results.get(Role.tokens(name), {})
     return {
         **{key: corpus.get(key) for key in ("train", "validation", "labels")},
         **{key: tokens.get(key) for key in ("train_tokens", "validation_tokens")},
@@ -129,8 +130,8 @@ def _corpus(name: str, material: Material) -> Values:
 def _model(name: str, material: Material) -> Values:
     checkpoint = checkpoint_of(name, material.spec["models"])
     kind, fields = kind_of(material.spec["models"][checkpoint[0] if checkpoint else name])
-    results = material.results.get(f"model/{name}", {})
-    evaluated = material.results.get(f"evaluate/{name}")
+    results = material.results.get(Role.model(name), {})
+    evaluated = material.results.get(Role.evaluate(name))
     return {
         "kind": "checkpoint" if checkpoint else kind,
         "checkpoint": {"of": checkpoint[0], "step": checkpoint[1]} if checkpoint else None,
@@ -151,12 +152,8 @@ def _dictionaries(material: Material) -> Values:
     found: dict[str, list[Values]] = {name: [] for name in material.models}
     for group, fields in section(material.spec, "dictionaries").items():
         for name in material.models:
-            prefix = f"quality/{group}/{name}/"
-            replicates = sorted(
-                int(role.removeprefix(prefix))
-                for role in material.results
-                if role.startswith(prefix)
-            )
+            roles = roles_of(material.results, "quality", group, name)
+            replicates = sorted(int(role.names[-1]) for role in roles)
             for replicate in replicates:
                 seeds = fields.get("seeds") or ()
                 seed = seeds[replicate] if replicate < len(seeds) else None
@@ -168,8 +165,8 @@ def _dictionaries(material: Material) -> Values:
 def _dictionary(
     group: str, name: str, replicate: int, seed: int | None, material: Material
 ) -> Values:
-    made = material.results.get(f"dictionary/{group}/{name}/{replicate}", {})
-    quality = material.results[f"quality/{group}/{name}/{replicate}"]
+    made = material.results.get(Role.dictionary(group, name, replicate), {})
+    quality = material.results[Role.quality(group, name, replicate)]
     return {
         "group": group,
         "replicate": replicate,

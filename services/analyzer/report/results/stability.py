@@ -7,6 +7,7 @@ from typing import Any
 
 from services.analyzer.report.family import section
 from services.analyzer.report.inputs.inputs import Material
+from shared.lineage.roles import Role, roles_of
 from shared.lineage.stability import recommend
 
 Values = dict[str, Any]
@@ -36,7 +37,7 @@ def stability(material: Material) -> Values:
     """
     found = {}
     for name, asked in sorted(material.parameters.cells.items()):
-        cells = [_cell(f"stability/{name}/{n}/", one, material) for n, one in enumerate(asked)]
+        cells = [_cell(name, number, one, material) for number, one in enumerate(asked)]
         fields = section(material.spec, "stability").get(name) or {}
         found[name] = {
             **{key: fields.get(key) for key in SETTINGS},
@@ -46,13 +47,10 @@ def stability(material: Material) -> Values:
     return found
 
 
-def _cell(prefix: str, asked: Mapping[str, float], material: Material) -> Values:
-    qualities = [
-        results
-        for role, results in sorted(material.results.items())
-        if role.startswith(f"{prefix}quality/")
-    ]
-    ceiling = material.results.get(f"{prefix}ceiling", {})
+def _cell(grid: str, number: int, asked: Mapping[str, float], material: Material) -> Values:
+    roles = roles_of(sorted(material.results), "stability", grid, str(number), "quality")
+    qualities = [material.results[role] for role in roles]
+    ceiling = material.results.get(Role.cell_ceiling(grid, number), {})
     by, value = next(((key, asked[key]) for key in SPARSITY if key in asked), (None, None))
     return {
         "features": None if asked.get("features") is None else round(asked["features"]),
@@ -77,9 +75,9 @@ def crosscoders(material: Material) -> Values:
     """
     place = {name: number for number, name in enumerate(material.models)}
     found: dict[str, Values] = {}
-    roles = [role.split("/") for role in material.results if role.startswith("crosscoder/")]
-    for _, group, parent, child in sorted(roles, key=lambda r: (r[1], place[r[2]], place[r[3]])):
-        results = material.results[f"crosscoder/{group}/{parent}/{child}"]
+    groups = [role.names for role in roles_of(material.results, "crosscoder")]
+    for group, parent, child in sorted(groups, key=lambda g: (g[0], place[g[1]], place[g[2]])):
+        results = material.results[Role.crosscoder(group, parent, child)]
         kinds = dict(results.get("kinds") or {})
         live = sum(number for kind, number in kinds.items() if kind != "dead")
         found.setdefault(group, {})[f"{parent}->{child}"] = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from services.analyzer.report.family import kind_of, section
 from services.analyzer.report.inputs.inputs import Material
+from shared.lineage.roles import Role
 
 Values = dict[str, Any]
 
@@ -19,9 +20,9 @@ def sweeps(material: Material) -> Values:
     (None where they do not), `crossings` all of them, `crossings_loss` the same of the losses.
     """
     return {
-        name: _sweep(material.results[f"sweep/{name}"]["points"], fields, material)
+        name: _sweep(material.results[Role.sweep(name)]["points"], fields, material)
         for name, fields in section(material.spec, "sweeps").items()
-        if f"sweep/{name}" in material.results
+        if Role.sweep(name) in material.results
     }
 
 
@@ -64,7 +65,7 @@ def _sweep(
     named = [{"t": point["t"], "corpora": _by_corpus(point["corpora"], on)} for point in points]
     crossing = crossings(named, on[0], on[1]) if len(on) > 1 else []
     reference = fields.get("reference")
-    evaluated = material.results.get(f"evaluate/{reference}")
+    evaluated = material.results.get(Role.evaluate(reference)) if reference else None
     return {
         "method": fields.get("method"),
         "at_zero": fields["at_zero"],
