@@ -16,15 +16,16 @@ from api.pages import views
 from api.routes import (
     artifacts,
     corpora,
+    crosscoders,
     edges,
     events,
     experiments,
     explanations,
     features,
-    grids,
     health,
     models,
     results,
+    stability,
     stages,
     sweeps,
 )
@@ -64,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _include_routes(app: FastAPI) -> None:
     """Everything but health needs a scope; the routes themselves may ask for more."""
     scoped = [Depends(needs_by_method)]
-    followed = (models, sweeps, edges, features, explanations, grids, results)
+    followed = (models, sweeps, edges, features, explanations, stability, crosscoders, results)
     for routes in (experiments, stages, events, *followed, corpora, artifacts):
         app.include_router(routes.router, dependencies=scoped, responses=ANYWHERE)
     app.include_router(views.router, dependencies=scoped)

@@ -21,6 +21,7 @@ from api.lineage.explanations import (
 from api.lineage.names import Lineage, chosen_tracking, open_lineage
 from api.lineage.rows import MatchRow, row_of
 from api.routes.edges import Threshold, Tracking, ancestors_of, edges_of
+from shared.lineage.chains import Chain, chain_of
 from shared.lineage.roles import Role
 from shared.records.artifacts import Manifest
 
@@ -64,20 +65,6 @@ class FeatureMatch(MatchRow):
     partner_explanation: str | None = Field(
         description="What the partner is about: the language model's words, else a rule's."
     )
-
-
-class ChainLink(BaseModel):
-    """The feature of one model in a chain, and its correlation with the first model's."""
-
-    feature: int
-    correlation: float | None
-
-
-class Chain(BaseModel):
-    """One feature in every model of the tracking, each edge matching one to the next."""
-
-    weakest_r: float = Field(description="The lowest correlation over the edges.")
-    models: dict[str, ChainLink]
 
 
 class Effect(BaseModel):
@@ -256,10 +243,9 @@ def _match(
     if manifest is None:
         return None
     at = manifest.parameters["threshold"] if threshold is None else threshold
-    found = lineage.backend.edges.at(manifest.key, at)
     tracking, parent, child = edge
     side: Literal["parent", "child"] = "parent" if model == parent else "child"
-    row = row_of(found.parent if side == "parent" else found.child, index)
+    row = row_of(lineage.backend.edges.at(manifest.key, at).side(side), index)
     return FeatureMatch(
         **row.model_dump(),
         parent=parent,
@@ -283,16 +269,4 @@ def _chain(lineage: Lineage, tracking: str, model: str, index: int) -> Chain | N
     rows = lineage.backend.files.rows(manifest, "universal.parquet", column, index)
     if not rows:
         return None
-    return Chain(
-        weakest_r=rows[0]["weakest_r"],
-        models={
-            name: ChainLink(
-                feature=rows[0][f"feature_{place}"], correlation=_finite(rows[0][f"r_{place}"])
-            )
-            for place, name in enumerate(models)
-        },
-    )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and value == value else None
+    return chain_of(models, rows[0])

@@ -13,7 +13,8 @@ from api.http.accept import CSV, JSON, csv_answer, negotiated
 from api.http.parameters import Number, SweepName
 from api.http.problems import PROBLEMS
 from api.lineage.names import Lineage, open_lineage
-from api.routes.models import Evaluation, by_corpus, evaluation
+from api.routes.models import evaluation
+from shared.lineage.models import Evaluation, by_corpus
 from shared.lineage.roles import Role
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
@@ -104,7 +105,7 @@ def _view(lineage: Lineage, name: str) -> SweepView:
         if reference is None
         else Reference(
             model=reference,
-            corpora=evaluation(lineage.finished(Role.evaluate(reference)), lineage.corpora),
+            corpora=evaluation(lineage, Role.evaluate(reference)),
         ),
     )
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from services.analyzer.explanations.scores import interval_of
 from services.analyzer.report.inputs.explanations import METHODS, STATUSES, Explained
-from services.analyzer.report.inputs.inputs import Material
+from services.analyzer.report.inputs.inputs import ReportInputs
+from shared.lineage.roles import Role
 
 Values = dict[str, Any]
 BINS = 40  # of the score, over [-1, 1]
@@ -18,13 +19,13 @@ MEANS = ("score", "interval", "detection", "fuzzing")
 SIDE = ("features", "score", "cross", "interval", "difference", "difference_interval")
 
 
-def explanations(material: Material) -> dict[str, list[Values]]:
+def explanations(inputs: ReportInputs) -> dict[str, list[Values]]:
     """By model the listed explanations: all of a language model, and some of each status by rules.
 
     Which of the rules' are listed is said in `read_explained`; explanations.csv has every one.
     """
     found: dict[str, list[Values]] = {}
-    for one in material.explained:
+    for one in inputs.explained:
         place = {"tracking": one.tracking, "method": one.method}
         rows = [{**place, **row} for row in one.rows]
         found.setdefault(one.model, []).extend(rows)
@@ -40,7 +41,7 @@ def _place(method: str) -> int:
     return METHODS.index(method)
 
 
-def explanation_scores(material: Material) -> list[Values]:
+def explanation_scores(inputs: ReportInputs) -> list[Values]:
     """How good the explanations of each model and method are, over all features that have one.
 
     `histogram` counts the scores of all explained features in BINS bins over [-1, 1], `quartiles`
@@ -48,10 +49,10 @@ def explanation_scores(material: Material) -> list[Values]:
     compares a language model with the rules on the features that both have a score for: features,
     rule and language_model (means), difference (language model - rule) and its interval of 95 %.
     """
-    rules = {(one.tracking, one.model): one for one in material.explained if one.method == "rule"}
-    seed = int(material.spec.get("seed", 0))
+    rules = {(one.tracking, one.model): one for one in inputs.explained if one.method == "rule"}
+    seed = int(inputs.spec.get("seed", 0))
     found = []
-    for one in material.explained:
+    for one in inputs.explained:
         other = rules.get((one.tracking, one.model)) if one.method != "rule" else None
         found.append({**_scores(one), "beside_rules": _beside(one, other, seed)})
     return found
@@ -96,7 +97,7 @@ def _scores(one: Explained) -> Values:
     }
 
 
-def explained_edges(material: Material) -> list[Values]:
+def explained_edges(inputs: ReportInputs) -> list[Values]:
     """Per edge and method: do the parent's explanations predict the child's features?
 
     `persist` is about the matches of features that persist, `disappear` about the closest feature
@@ -105,12 +106,11 @@ def explained_edges(material: Material) -> list[Values]:
     "reversed", or "open" (the intervals overlap); null where one of the two is missing.
     """
     found = []
-    for tracking in material.trackings:
-        for parent, child in material.parameters.edges:
+    for tracking in inputs.trackings:
+        for parent, child in inputs.parameters.edges:
             for method in METHODS:
-                role = f"explained_edge/{tracking}/{method}/{parent}/{child}"
-                results = material.results.get(role)
-                if results is None:
+                results = inputs.results(Role.explained_edge(tracking, method, parent, child))
+                if not results:
                     continue
                 place = {"tracking": tracking, "parent": parent, "child": child, "method": method}
                 sides = {side: _side(results.get(side)) for side in ("persist", "disappear")}
