@@ -39,9 +39,8 @@ STATIC = Path(__file__).parent / "pages" / "static"
 ANYWHERE = PROBLEMS(400, 401, 403, 404, 409, 422, 429, 500, 503)  # what every route may answer
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings) -> FastAPI:
     """The application over the configured store and Redis."""
-    settings = settings or Settings()
     app = FastAPI(
         title="Lineament",
         version="0.1.0",

@@ -17,6 +17,7 @@ import typer
 
 from api.cli.client import Client
 from api.cli.commands import commands
+from api.cli.follow import Watch
 from api.cli.garbage import garbage
 from api.cli.tables import plan_table, plan_totals, result_tables
 from api.cli.terminal import (
@@ -32,7 +33,6 @@ from api.cli.terminal import (
     read_spec,
     stop,
 )
-from api.cli.watch import Watch
 from api.embedded import LOOPBACK, EmbeddedError, Installation, installation
 from api.experiments.planning import plan_locally
 from api.security.startup import AddressError, check_address

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from api.backend import BackendDependency
 from api.experiments.describe import StageDetail, StageView, detail_stage, planned_stage, view_stage
-from api.experiments.logs import LogReader, stream_log
+from api.experiments.stage_log import LogReader, stream_log
 from api.http.parameters import StageKey
 from api.routes.experiments import FoundExperiment
 from shared.experiments.decide import StageState

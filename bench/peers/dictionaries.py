@@ -49,10 +49,8 @@ def main() -> None:
 def sae_lens(job: Values, steps: torch.Tensor) -> dict[str, torch.Tensor]:
     """SAELens' trainer; activations come at the scale that its own normalisation gives."""
     from sae_lens import saes
-    from sae_lens.config import LoggingConfig, SAETrainerConfig
-    from sae_lens.training.sae_trainer import SAETrainer
 
-    count, batch, width = steps.shape
+    width = steps.shape[-1]
     features = job["features"]
     common: Values = {"d_in": width, "d_sae": features, "device": "cpu"}
     warm = {"l1_warm_up_steps": job["warmup"], "l1_coefficient": job.get("coefficient")}
@@ -70,6 +68,15 @@ def sae_lens(job: Values, steps: torch.Tensor) -> dict[str, torch.Tensor]:
     module = saes if hasattr(saes, f"{name}TrainingSAE") else sys.modules["sae_lens"]
     config = getattr(module, f"{name}TrainingSAEConfig")(**common, **fields)
     sae = getattr(module, f"{name}TrainingSAE")(config)
+    _fit_sae_lens(job, sae, steps)
+    return _sae_lens_weights(job, sae)
+
+
+def _fit_sae_lens(job: Values, sae: Any, steps: torch.Tensor) -> None:
+    from sae_lens.config import LoggingConfig, SAETrainerConfig
+    from sae_lens.training.sae_trainer import SAETrainer
+
+    count, batch, _ = steps.shape
     trainer = SAETrainer(
         cfg=SAETrainerConfig(
             total_training_samples=count * batch,
@@ -86,6 +93,9 @@ def sae_lens(job: Values, steps: torch.Tensor) -> dict[str, torch.Tensor]:
         data_provider=iter([*steps, *steps[:2]]),
     )
     trainer.fit()
+
+
+def _sae_lens_weights(job: Values, sae: Any) -> dict[str, torch.Tensor]:
     state = dict(sae.state_dict())
     if hasattr(sae, "process_state_dict_for_saving_inference"):
         sae.process_state_dict_for_saving_inference(state)
@@ -93,12 +103,12 @@ def sae_lens(job: Values, steps: torch.Tensor) -> dict[str, torch.Tensor]:
         "encoder": state["W_enc"],
         "decoder": state["W_dec"],
         "decoder_bias": state["b_dec"],
-        "encoder_bias": state.get("b_enc", torch.zeros(features)),
+        "encoder_bias": state.get("b_enc", torch.zeros(job["features"])),
     }
     if job["variant"] == "gated":
         return found | gated(state["W_enc"], state["b_gate"], state["b_mag"], state["r_mag"])
     if "threshold" in state:
-        found["threshold"] = state["threshold"].expand(features)
+        found["threshold"] = state["threshold"].expand(job["features"])
     if job["variant"] == "topk":
         found["k"] = torch.tensor(job["k"])
     return found
@@ -106,7 +116,39 @@ def sae_lens(job: Values, steps: torch.Tensor) -> dict[str, torch.Tensor]:
 
 def dictionary_learning(job: Values, steps: torch.Tensor) -> dict[str, torch.Tensor]:
     """dictionary-learning's trainSAE; it expects a mean squared norm of one."""
-    from dictionary_learning import trainers
+    count, _, width = steps.shape
+    scale = width**-0.5
+    kind, fields = _trainer_of(job, count)  # its package before that of trainSAE
+    from dictionary_learning.training import trainSAE
+
+    made: list[Any] = []
+
+    def trainer(**config: Any) -> Any:
+        made.append(kind(**config))
+        if hasattr(made[0], "dead_feature_threshold"):
+            made[0].dead_feature_threshold = job["dead_after"] * steps.shape[1]
+        return made[0]
+
+    config = {
+        "trainer": trainer,
+        "steps": count,
+        "activation_dim": width,
+        "dict_size": job["features"],
+        "layer": 0,
+        "lm_name": "bench",
+        "device": "cpu",
+        "seed": job["seed"],
+        "lr": job["learning_rate"],
+        "warmup_steps": job["warmup"],
+        "decay_start": count - job["decay"],
+        **fields,
+    }
+    trainSAE(data=iter(steps * scale), trainer_configs=[config], steps=count, device="cpu")
+    return unscaled(job["variant"], made[0].ae, scale)
+
+
+def _trainer_of(job: Values, count: int) -> tuple[Any, Values]:
+    """A variant's trainer in dictionary-learning, and what it takes beside the common fields."""
     from dictionary_learning.trainers import (
         batch_top_k,
         gdm,
@@ -115,12 +157,7 @@ def dictionary_learning(job: Values, steps: torch.Tensor) -> dict[str, torch.Ten
         standard,
         top_k,
     )
-    from dictionary_learning.training import trainSAE
 
-    del trainers
-    count, _, width = steps.shape
-    features = job["features"]
-    scale = width**-0.5
     sparse = {"l1_penalty": job.get("coefficient"), "sparsity_warmup_steps": job["warmup"]}
     top = {"k": job.get("k"), "threshold_start_step": count // 2}
     groups = [1 / 16, 1 / 16, 1 / 8, 1 / 4, 1 / 2]
@@ -139,31 +176,7 @@ def dictionary_learning(job: Values, steps: torch.Tensor) -> dict[str, torch.Ten
             {**top, "group_fractions": groups},
         ),
     }
-    kind, fields = own[job["variant"]]
-    made: list[Any] = []
-
-    def trainer(**config: Any) -> Any:
-        made.append(kind(**config))
-        if hasattr(made[0], "dead_feature_threshold"):
-            made[0].dead_feature_threshold = job["dead_after"] * steps.shape[1]
-        return made[0]
-
-    config = {
-        "trainer": trainer,
-        "steps": count,
-        "activation_dim": width,
-        "dict_size": features,
-        "layer": 0,
-        "lm_name": "bench",
-        "device": "cpu",
-        "seed": job["seed"],
-        "lr": job["learning_rate"],
-        "warmup_steps": job["warmup"],
-        "decay_start": count - job["decay"],
-        **fields,
-    }
-    trainSAE(data=iter(steps * scale), trainer_configs=[config], steps=count, device="cpu")
-    return unscaled(job["variant"], made[0].ae, scale)
+    return own[job["variant"]]
 
 
 def unscaled(variant: str, ae: Any, scale: float) -> dict[str, torch.Tensor]:

@@ -22,8 +22,8 @@ from shared.spec.lineage import (
     shares_basis,
     topological,
 )
+from shared.spec.parse import ROOT, SPEC_LIMIT, read_text
 from shared.spec.sentences import spec_errors
-from shared.spec.text import ROOT, SPEC_LIMIT, read_text
 
 __all__ = [
     "SPEC_LIMIT",

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from shared.spec.base import LATER, MISTAKE, shown
 from shared.spec.errors import NotAvailableYet, SpecError
-from shared.spec.text import ROOT
+from shared.spec.parse import ROOT
 
 _SENTENCES: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
     "missing": lambda _value, _context: "is missing",

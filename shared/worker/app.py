@@ -46,7 +46,7 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.app = make_app(settings)
-        self.app.task(name=TASK, bind=True)(self._answer)
+        self._register()
         # One byte that the main process and its pool child share: 1 once a shutdown began.
         self._drain = mmap.mmap(-1, 1)
         # Celery holds its receivers weakly, and so not at all when they are bound methods.
@@ -59,6 +59,13 @@ class Worker:
     def run(self, options: Sequence[str]) -> None:
         """Serve until a signal says to stop; `options` are those of a Celery worker."""
         self.app.start(["--quiet", "worker", *OPTIONS.split(), *options])
+
+    def _register(self) -> None:
+        """Say what a message does. A task is a function: Celery binds it to itself."""
+
+        @self.app.task(name=TASK, bind=True)  # type: ignore[untyped-decorator]
+        def run_stage(task: Any, key: str) -> None:
+            self._supervisor.run(key, str((task.request.headers or {}).get(EXPERIMENT, "")))
 
     @cached_property
     def _queues(self) -> list[str]:
@@ -83,10 +90,6 @@ class Worker:
             self._metrics,
             draining=lambda: self._drain[0] == 1,
         )
-
-    def _answer(self, task: Any, key: str) -> None:
-        """Answer one doorbell."""
-        self._supervisor.run(key, str((task.request.headers or {}).get(EXPERIMENT, "")))
 
     def _log(self, **_: Any) -> None:
         """The same log as every other process, in place of Celery's own."""

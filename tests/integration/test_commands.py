@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 from api.cli import client as client_module
 from api.cli.client import Client, Refused
+from api.cli.follow import Watch
 from api.cli.main import app
 from api.cli.patience import Unreachable
 from api.cli.sse import Event, read_events
-from api.cli.watch import Watch
 from shared.settings import Settings
 from tests.support.api.rest import SPEC, World, changed, serving
 

@@ -18,7 +18,7 @@ import yaml
 from rich.console import Console
 
 from api.cli.client import Client
-from api.cli.watch import Watch
+from api.cli.follow import Watch
 from api.embedded import EmbeddedError, installation, valkey_binary
 from shared.settings import Settings
 

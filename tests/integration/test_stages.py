@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.experiments.logs import Piece, Sent, last_lines
+from api.experiments.stage_log import Piece, Sent, last_lines
 from shared.queue.leases import LiveLog
 from tests.support.api.rest import World, submit
 

@@ -76,7 +76,7 @@ def test_what_no_policy_names_may_neither_speak_nor_be_spoken_to(objects: list[O
 
 @pytest.mark.parametrize("service", WORKERS)
 def test_who_downloads_from_the_hub_may_reach_it(service: str) -> None:
-    downloads = re.compile(r"shared\.(download|hub)|huggingface_hub|load_dataset")
+    downloads = re.compile(r"shared\.(data\.download|resolve\.hub)|huggingface_hub|load_dataset")
     sources = (ROOT / "services" / service).rglob("*.py")
     asks = any(downloads.search(source.read_text()) for source in sources)
     assert asks == (service in ASKS_THE_HUB)

@@ -11,7 +11,7 @@ from shared.resolve.hub import HubDown, HubMissing, RepositoryKind
 from shared.resolve.resolve import resolve
 from shared.resolve.resolved import PinnedLanguageModel, ResolvedSpec, UploadInfo
 from shared.spec import Spec, parse_spec
-from shared.spec.text import read_text
+from shared.spec.parse import read_text
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 REMOVED = object()

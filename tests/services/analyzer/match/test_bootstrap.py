@@ -11,8 +11,8 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from services.analyzer.codes.correlate import Pairs, search
+from services.analyzer.match import bootstrap as module
 from services.analyzer.match.bootstrap import NEAR, DocumentSums, bootstrap, drawn
-from services.analyzer.match.stage import bootstrap as module
 from tests.support.planted import codes_of, firing
 
 THRESHOLD = 0.8
