@@ -16,15 +16,16 @@ from api.pages import views
 from api.routes import (
     artifacts,
     corpora,
+    crosscoders,
     edges,
     events,
     experiments,
     explanations,
     features,
-    grids,
     health,
     models,
     results,
+    stability,
     stages,
     sweeps,
 )
@@ -63,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _include_routes(app: FastAPI) -> None:
     """Mount every router. All but health require a scope; a route may require a higher one."""
     scoped = [Depends(needs_by_method)]
-    findings = (models, sweeps, edges, features, explanations, grids, results)
+    findings = (models, sweeps, edges, features, explanations, stability, crosscoders, results)
     for routes in (experiments, stages, events, *findings, corpora, artifacts):
         app.include_router(routes.router, dependencies=scoped, responses=ANYWHERE)
     app.include_router(views.router, dependencies=scoped)

@@ -32,15 +32,18 @@ from bench.support.planted_world import Sizes, Truth, World, planted
 from services.analyzer.codes.codes import Codes
 from services.analyzer.codes.correlate import search
 from services.analyzer.match.edge import EdgeMatches
-from services.analyzer.match.pairing import match_codes
+from services.analyzer.match.pairing import edge_of, lowest_floor
 from services.analyzer.match.shares import mutual_pairs
 from services.sae.start import activation_scale
 from services.sae.training.loop import Trainer, start_state
 from services.sae.weights import fold_scale
 from shared.arrays import Float32Array
+from shared.lineage.statuses import alive
+from shared.stages.analyzer import MatchParameters
 from shared.stages.sae import DictionaryParameters
 
 THRESHOLD, MIN_FIRINGS = 0.8, 10
+MATCHING = MatchParameters(threshold=THRESHOLD, min_firings=MIN_FIRINGS)
 STANDS_FOR = 0.5  # least r between a dictionary's feature and the true one
 BATCH = 512  # vectors of a training step
 Marks = dict[str, set[tuple[object, ...]]]  # status -> what has it
@@ -127,6 +130,13 @@ def stands_for(trained: Codes, true: Codes) -> dict[int, int]:
     return dict(zip(of_true, pairs.parent_Z[mutual].tolist(), strict=True))
 
 
+def matched(parent: Codes, child: Codes) -> EdgeMatches:
+    """The edge of two streams, as the match stage makes it."""
+    live = alive(parent.firings, MIN_FIRINGS), alive(child.firings, MIN_FIRINGS)
+    partners = search(parent, child, lowest_floor(MATCHING.floor, THRESHOLD), *live)
+    return edge_of(parent, child, partners, THRESHOLD, MIN_FIRINGS, MATCHING.parts)
+
+
 def edge_marks(edge: EdgeMatches, parents: dict[int, int], children: dict[int, int]) -> Marks:
     """The statuses that an edge gives to the true features, by way of those that stand for them."""
     marks: Marks = {name: set() for name in ("persist", "disappear", "emerge", "split", "merge")}
@@ -177,7 +187,7 @@ def run(seed: int, setting: Setting, trained: bool = True) -> list[Score]:
     held_NQ, _ = world.draw(rng, setting.tokens)
     parent, child = (codes_of(dense) for dense in world.codes(held_NQ))
     truth = planted_marks(world.truth)
-    edge = match_codes(parent, child, THRESHOLD, MIN_FIRINGS)
+    edge = matched(parent, child)
     itself = [{number: number for number in range(side.width)} for side in (parent, child)]
     rows = scores("true", edge_marks(edge, *itself), truth)
     if trained:
@@ -200,7 +210,7 @@ def _with_dictionaries(
         trained_codes(train_ND, held_ND, setting, 2 * seed + number)
         for number, (train_ND, held_ND) in enumerate(sides)
     ]
-    edge = match_codes(codes[0], codes[1], THRESHOLD, MIN_FIRINGS)
+    edge = matched(codes[0], codes[1])
     parents, children = (stands_for(*pair) for pair in zip(codes, true, strict=True))
     return scores("trained", edge_marks(edge, parents, children), truth)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
+from shared.lineage.roles import Role
 from shared.plan import estimates
 from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, derived_seed, numbered
@@ -45,7 +46,7 @@ def add_dictionaries(draft: Draft, name: str) -> None:
 def model_inputs(draft: Draft, model: str) -> dict[str, str]:
     """The inputs `model` and `tokens/0..`: a model and its own data distribution."""
     tokens = draft.tokens_of(distribution(draft.spec, model))
-    return {"model": draft.roles[f"model/{model}"], **numbered("tokens", tokens)}
+    return {"model": draft.roles[Role.model(model)], **numbered("tokens", tokens)}
 
 
 def _add_role(
@@ -53,8 +54,8 @@ def _add_role(
 ) -> None:
     """Make a stage the dictionary of a model, and evaluate it."""
     group = draft.spec.dictionaries[name]
-    draft.roles[f"dictionary/{name}/{model}/{replicate}"] = key
-    draft.roles[f"quality/{name}/{model}/{replicate}"] = add_quality(
+    draft.roles[Role.dictionary(name, model, replicate)] = key
+    draft.roles[Role.quality(name, model, replicate)] = add_quality(
         draft,
         f"evaluate dictionary {name} of {model}, seed {group.seeds[replicate]}",
         group,
@@ -115,7 +116,7 @@ def _add_dictionary(
     group = draft.spec.dictionaries[name]
     parent = _start_of(draft, name, model)
     if parent is not None:
-        inputs = {**inputs, "start": draft.roles[f"dictionary/{name}/{parent}/{replicate}"]}
+        inputs = {**inputs, "start": draft.roles[Role.dictionary(name, parent, replicate)]}
     number = group.seeds[replicate]
     return draft.graph.add(
         "dictionary",
@@ -232,7 +233,7 @@ def _add_import(draft: Draft, name: str, model: str) -> str:
         "import_dictionary",
         f"import dictionary {name} of {model}",
         parameters,
-        {"model": draft.roles[f"model/{model}"]},
+        {"model": draft.roles[Role.model(model)]},
         uploads=uploads,
     )
 
@@ -240,9 +241,9 @@ def _add_import(draft: Draft, name: str, model: str) -> str:
 def _add_crosscoder(draft: Draft, name: str, parent: str, child: str) -> None:
     group, spec = draft.spec.dictionaries[name], draft.spec
     assert group.k is not None
-    ends = {"parent": draft.roles[f"model/{parent}"], "child": draft.roles[f"model/{child}"]}
+    ends = {"parent": draft.roles[Role.model(parent)], "child": draft.roles[Role.model(child)]}
     aux = AuxiliarySettings.of(group).coefficient
-    draft.roles[f"crosscoder/{name}/{parent}/{child}"] = draft.graph.add(
+    draft.roles[Role.crosscoder(name, parent, child)] = draft.graph.add(
         "crosscoder",
         f"train crosscoder {name} of {parent} -> {child}",
         CrosscoderParameters(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.lineage.explanations.methods import METHODS, Method
+from shared.lineage.roles import Role
 from shared.plan import estimates
 from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, numbered
@@ -47,13 +48,13 @@ def _add_explain(
         requests, tokens = estimates.questions(parameters)
         title = f"ask the language model about {model}, at most {requests:,} requests"
         estimate = Estimate(tokens=tokens)
-    draft.roles[f"explain/{name}/{method.name}/{model}"] = draft.graph.add(
+    draft.roles[Role.explain(name, method.name, model)] = draft.graph.add(
         "explain",
         title,
         parameters,
         {
             "codes": draft.codes[name, model, 0],
-            "track": draft.roles[f"track/{name}"],
+            "track": draft.roles[Role.track(name)],
             "tokenizer": draft.tokenizer,
             **numbered("tokens", draft.tokens_of(tracking.corpora)),
             **numbered("match", _matches(draft, name, model)),
@@ -66,7 +67,7 @@ def _matches(draft: Draft, name: str, model: str) -> list[str]:
     """The matches with the model's children, which say what disappears there."""
     edges = group_edges(draft.spec, draft.spec.tracking[name].dictionary)
     return [
-        draft.roles[f"match/{name}/{parent}/{child}"] for parent, child in edges if parent == model
+        draft.roles[Role.match(name, parent, child)] for parent, child in edges if parent == model
     ]
 
 
@@ -84,15 +85,15 @@ def _language_model(draft: Draft, explain: Explain) -> LanguageModel:
 
 def _add_edge(draft: Draft, name: str, method: Method, parent: str, child: str) -> None:
     words = "explanations of" if method.needs_language_model else "rules for"
-    draft.roles[f"explained_edge/{name}/{method.name}/{parent}/{child}"] = draft.graph.add(
+    draft.roles[Role.explained_edge(name, method.name, parent, child)] = draft.graph.add(
         "explain_edge",
         f"hold {words} {parent} against {child}",
         ExplainEdgeParameters(method=method.name, seed=draft.seed("explain_edge")),
         {
-            "explain": draft.roles[f"explain/{name}/{method.name}/{parent}"],
+            "explain": draft.roles[Role.explain(name, method.name, parent)],
             "parent": draft.codes[name, parent, 0],
             "child": draft.codes[name, child, 0],
-            "match": draft.roles[f"match/{name}/{parent}/{child}"],
+            "match": draft.roles[Role.match(name, parent, child)],
         },
         estimate=Estimate(tokens=draft.spec.tracking[name].tokens),
     )

@@ -64,25 +64,6 @@ class Partners:
     pairs: Pairs
 
 
-def pearson(
-    parent: Codes, child: Codes, chunk: int | None = None, rows: int | None = None
-) -> FloatArray:
-    """Correlations [F, G] of all pairs, NaN where a feature is constant.
-
-    `chunk` tokens and `rows` parent features are worked on at a time; they change only the memory.
-    Raises ValueError when the two streams differ in length.
-    """
-    left, right = _sides(parent, child, None, None, chunk)
-    r_FG = np.empty((parent.width, child.width))
-    for start, stop in _blocks(left, right, rows):
-        product = _product(left, right, start, stop).toarray()
-        r_FG[start:stop] = product - np.outer(left.offset_F[start:stop], right.offset_F)
-    np.clip(r_FG, -1, 1, out=r_FG)
-    r_FG[left.scale_F == 0] = np.nan
-    r_FG[:, right.scale_F == 0] = np.nan
-    return r_FG
-
-
 def search(
     parent: Codes,
     child: Codes,

@@ -25,8 +25,9 @@ from services.analyzer.codes.codes import Codes
 from services.analyzer.codes.correlate import Pairs, in_order
 from services.analyzer.codes.products import BLOCK_ENTRIES, blocks_of, entries_of
 from services.analyzer.codes.standardise import Standardised, chunk_bounds
-from services.analyzer.match.shares import RULES, counts_at
+from services.analyzer.match.shares import counts_at
 from shared.arrays import FloatArray, IntArray
+from shared.lineage.shares import RULES
 
 NEAR = 0.3  # pairs this far below the threshold over the whole stream never reach it in a replicate
 WEIGHT_BYTES = 64 << 20  # of the weights of a block of replicates

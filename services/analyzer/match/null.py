@@ -18,8 +18,9 @@ import numpy.typing as npt
 from services.analyzer.codes.codes import Codes
 from services.analyzer.codes.correlate import search
 from services.analyzer.match.memo import Arrays
-from services.analyzer.match.shares import RULES, THRESHOLDS, counts_at, curve
+from services.analyzer.match.shares import THRESHOLDS, counts_at, curve
 from shared.arrays import BoolArray, FloatArray
+from shared.lineage.shares import RULES
 
 Spans = list[tuple[int, int]]
 

@@ -5,41 +5,17 @@ F: features of the parent, G: of the child.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 
 from services.analyzer.codes.codes import Codes
-from services.analyzer.codes.correlate import Partners, search
+from services.analyzer.codes.correlate import Partners
 from services.analyzer.codes.standardise import Standardised, chunk_bounds
 from services.analyzer.match.edge import EdgeMatches, SideMatches
 from services.analyzer.match.parts import FLOOR, find_parts
-from services.analyzer.match.shares import mutual_features
-from shared.lineage.assignment import matches_at
-
-Watch = Callable[[int, int], None]
-
-
-def match_codes(
-    parent: Codes,
-    child: Codes,
-    threshold: float,
-    min_firings: int,
-    floor: float = 0.2,
-    parts: int = 4,
-    watch: Watch = lambda *_: None,
-) -> EdgeMatches:
-    """Match the live features (at least `min_firings` firings, and one) of two models.
-
-    `parts` is the most features that one may be a sum of (see MATCH). Raises ValueError
-    when the two streams differ in length.
-    """
-    needed = max(1, min_firings)
-    alive = parent.firings >= needed, child.firings >= needed
-    lowest = lowest_floor(floor, threshold)
-    partners = search(parent, child, lowest, *alive, watch=watch)
-    return edge_of(parent, child, partners, threshold, needed, parts)
+from shared.lineage.assignment import matches_at, mutual_at
+from shared.lineage.statuses import alive
 
 
 def lowest_floor(floor: float, threshold: float) -> float:
@@ -48,9 +24,12 @@ def lowest_floor(floor: float, threshold: float) -> float:
 
 
 def edge_of(
-    parent: Codes, child: Codes, partners: Partners, threshold: float, needed: int, most: int
+    parent: Codes, child: Codes, partners: Partners, threshold: float, min_firings: int, most: int
 ) -> EdgeMatches:
-    """The edge that follows from a search among features with at least `needed` firings."""
+    """The edge that follows from a search among live features.
+
+    `most` is the number of features that one may be a sum of (see `parts` of MatchParameters).
+    """
     pairs = partners.pairs
     parent_Z, child_Z, r_Z = pairs.parent_Z, pairs.child_Z, pairs.r_Z
     chosen = matches_at(threshold, parent_Z, child_Z, r_Z)
@@ -59,14 +38,15 @@ def edge_of(
     match_F[parent_Z[chosen]] = child_Z[chosen]
     match_G[child_Z[chosen]] = parent_Z[chosen]
     match_r_F[parent_Z[chosen]] = match_r_G[child_Z[chosen]] = r_Z[chosen]
-    mutual_F, mutual_G = mutual_features(partners, threshold)
+    mutual_F = mutual_at(threshold, partners.best_F, partners.best_r_F, partners.best_G)
+    mutual_G = mutual_at(threshold, partners.best_G, partners.best_r_G, partners.best_F)
     bounds = chunk_bounds(parent, child, None)
 
     @cache
     def sides() -> tuple[Standardised, Standardised]:
         return (
-            Standardised(parent, bounds, parent.firings >= needed, columns=True),
-            Standardised(child, bounds, child.firings >= needed, columns=True),
+            Standardised(parent, bounds, alive(parent.firings, min_firings), columns=True),
+            Standardised(child, bounds, alive(child.firings, min_firings), columns=True),
         )
 
     of_parent = find_parts(partners.best_r_F, (parent_Z, child_Z, r_Z), sides, most)
@@ -76,11 +56,11 @@ def edge_of(
     return EdgeMatches(
         SideMatches(
             parent.firings, partners.best_F, partners.best_r_F, mutual_F, match_F, match_r_F,
-            of_parent, needed,
+            of_parent, min_firings,
         ),
         SideMatches(
             child.firings, partners.best_G, partners.best_r_G, mutual_G, match_G, match_r_G,
-            of_child, needed,
+            of_child, min_firings,
         ),
         pairs,
     )  # fmt: skip

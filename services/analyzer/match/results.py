@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from services.analyzer.match.cosine import Cosines
 from services.analyzer.match.edge import EdgeMatches, Extras, table
 from services.analyzer.match.null import Null
-from services.analyzer.match.shares import RULES, THRESHOLDS, curve
+from services.analyzer.match.shares import THRESHOLDS, curve
 from services.analyzer.match.significance import p_values, q_values
+from shared.lineage.shares import RULES, suffix
 
 
 def extras_of(
@@ -44,7 +45,7 @@ def curve_rows(edge: EdgeMatches, null: Null | None) -> list[dict[str, float | N
             row[name] = _number(columns[name][number])
         for name in RULES:
             value = chance[name][number] if name in chance else np.nan
-            row[name.replace("share", "null")] = _number(value)
+            row[f"null{suffix(name)}"] = _number(value)
         rows.append(row)
     return rows
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.analyzer.codes.correlate import Pairs, Partners
-from shared.arrays import BoolArray, FloatArray, IntArray
+from services.analyzer.codes.correlate import Pairs
+from shared.arrays import FloatArray, IntArray
 from shared.lineage.assignment import one_to_one
+from shared.lineage.shares import RULES, ratio
 
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # of the curve
-RULES = ("share", "share_any", "share_mutual")
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,7 @@ class Counts:
     def shares(self, alive: int) -> dict[str, float | None]:
         """Shares of the live features, by the names of RULES; None without live features."""
         counts = (self.one_to_one, self.any, self.mutual)
-        return {
-            name: count / alive if alive else None
-            for name, count in zip(RULES, counts, strict=True)
-        }
+        return {name: ratio(count, alive) for name, count in zip(RULES, counts, strict=True)}
 
 
 def counts_at(threshold: float, pairs: Pairs) -> Counts:
@@ -56,17 +53,6 @@ def mutual_pairs(parent_E: IntArray, child_E: IntArray, r_E: FloatArray) -> IntA
         best_E[order[np.flatnonzero(np.diff(own_E[order], prepend=-1))]] = True
         both_E &= best_E
     return np.flatnonzero(both_E)
-
-
-def mutual_features(partners: Partners, threshold: float) -> tuple[BoolArray, BoolArray]:
-    """Masks [F] and [G] of the features that are their best one's best, with r >= threshold."""
-    best_F, best_G = partners.best_F, partners.best_G
-    high = np.flatnonzero(partners.best_r_F >= threshold)  # a comparison with NaN is False
-    high = high[best_G[best_F[high]] == high]
-    mutual_F, mutual_G = np.zeros(len(best_F), bool), np.zeros(len(best_G), bool)
-    mutual_F[high] = True
-    mutual_G[best_F[high]] = True
-    return mutual_F, mutual_G
 
 
 def curve(pairs: Pairs, alive: int) -> dict[str, FloatArray]:

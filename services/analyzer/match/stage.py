@@ -19,7 +19,7 @@ from services.analyzer.match.cosine import Cosines, load_directions
 from services.analyzer.match.edge import EdgeMatches
 from services.analyzer.match.memo import Arrays, Memo
 from services.analyzer.match.null import Null, Shift, shift_of, shifted
-from services.analyzer.match.pairing import edge_of, lowest_floor, match_codes
+from services.analyzer.match.pairing import edge_of, lowest_floor
 from services.analyzer.match.results import (
     cosine_results,
     curve_rows,
@@ -30,10 +30,9 @@ from services.analyzer.match.results import (
 from services.analyzer.match.significance import FALSE_DISCOVERIES
 from shared.arrays import FloatArray
 from shared.lineage.shares import interval
+from shared.lineage.statuses import alive
 from shared.stages.analyzer import MatchParameters
 from shared.stages.stage import Leave, Stage, StageError
-
-__all__ = ["EdgeMatches", "match_codes", "run"]
 
 _BESTS = ("best_F", "best_r_F", "best_G", "best_r_G")  # arrays of Partners beside its pairs
 
@@ -90,8 +89,10 @@ class _Matching:
         self._corpora = [int(tokens) for tokens in source.results["corpora"]]
         self._memo = Memo(stage)
         self._passes = 1 + parameters.shifts + min(1, parameters.resamples)
-        self._needed = max(1, parameters.min_firings)
-        self._alive = self.parent.firings >= self._needed, self.child.firings >= self._needed
+        self._alive = (
+            alive(self.parent.firings, parameters.min_firings),
+            alive(self.child.firings, parameters.min_firings),
+        )
 
     def edge(self) -> EdgeMatches:
         """The partners of all features."""
@@ -106,9 +107,8 @@ class _Matching:
         arrays = self._memo.get("edge", compute)
         pairs = Pairs(arrays["parent_Z"], arrays["child_Z"], arrays["r_Z"])
         partners = Partners(pairs=pairs, **{name: arrays[name] for name in _BESTS})
-        return edge_of(
-            self.parent, self.child, partners, parameters.threshold, self._needed, parameters.parts
-        )
+        threshold, least = parameters.threshold, parameters.min_firings
+        return edge_of(self.parent, self.child, partners, threshold, least, parameters.parts)
 
     def null(self) -> Null | None:
         """Matches under every shift; None without shifts. StageError when a shift moves nothing."""

@@ -26,6 +26,7 @@ from services.analyzer.track.examples import (
 )
 from services.analyzer.track.fates import Kin, along, fate_table, merges, regained
 from shared.arrays import BoolArray, FloatArray, IntArray
+from shared.lineage.statuses import alive
 from shared.stages.stage import Input, Leave, Stage, StageError
 from shared.stages.tracking import TrackEdge, TrackParameters
 
@@ -129,13 +130,13 @@ def _kin(stage: Stage, parameters: TrackParameters, family: Family, codes: Seque
     ancestors = _edge_tables(
         "ancestors", parameters.ancestors, "ancestor", stage.group("ancestor"), widths
     )
-    alive: list[BoolArray] = []
+    live: list[BoolArray] = []
     for source in codes:
         if stage.stopping:
             raise Leave
-        alive.append(load_codes(source).firings >= max(1, parameters.min_firings))
+        live.append(alive(load_codes(source).firings, parameters.min_firings))
     return Kin(
-        alive=alive,
+        alive=live,
         edges=family.pairs,
         matches=family.matches,
         chains_UM=family.chains_UM,

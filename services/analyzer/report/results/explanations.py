@@ -7,25 +7,26 @@ from typing import Any
 import numpy as np
 
 from services.analyzer.report.inputs.explanations import Explained
-from services.analyzer.report.inputs.inputs import Material
+from services.analyzer.report.inputs.inputs import ReportInputs
 from shared.lineage.explanations.explained_edge import reading, sides
 from shared.lineage.explanations.feature_status import FEATURE_STATUSES
 from shared.lineage.explanations.means import MEANS, interval_of
 from shared.lineage.explanations.methods import BASELINE, METHODS
 from shared.lineage.explanations.scores import MAIN
+from shared.lineage.roles import Role
 
 Values = dict[str, Any]
 BINS = 40  # of the main score, over all values that it can have
 SPENT = ("features", "explained", "failed", "covered", "requests", "tokens")
 
 
-def explanations(material: Material) -> dict[str, list[Values]]:
+def explanations(inputs: ReportInputs) -> dict[str, list[Values]]:
     """By model the listed explanations: all of a language model, and some of each status by rules.
 
     Which of the rules' are listed is said in `read_explained`; explanations.csv has every one.
     """
     found: dict[str, list[Values]] = {}
-    for one in material.explained:
+    for one in inputs.explained:
         place = {"tracking": one.tracking, "method": one.method}
         rows = [{**place, **row} for row in one.rows]
         found.setdefault(one.model, []).extend(rows)
@@ -37,7 +38,7 @@ def explanations(material: Material) -> dict[str, list[Values]]:
     return {model: sorted(rows, key=place_of) for model, rows in found.items()}
 
 
-def explanation_scores(material: Material) -> list[Values]:
+def explanation_scores(inputs: ReportInputs) -> list[Values]:
     """How good the explanations of each model and method are, over all features that have one.
 
     `histogram` counts the main scores of all explained features in BINS bins, `quartiles` are those
@@ -46,11 +47,11 @@ def explanation_scores(material: Material) -> list[Values]:
     language_model (means), difference (language model - rule) and its interval of 95 %.
     """
     rules = {
-        (one.tracking, one.model): one for one in material.explained if one.method == BASELINE.name
+        (one.tracking, one.model): one for one in inputs.explained if one.method == BASELINE.name
     }
-    seed = int(material.spec.get("seed", 0))
+    seed = int(inputs.spec.get("seed", 0))
     found = []
-    for one in material.explained:
+    for one in inputs.explained:
         other = rules.get((one.tracking, one.model)) if one.method != BASELINE.name else None
         found.append({**_scores(one), "beside_rules": _beside(one, other, seed)})
     return found
@@ -95,19 +96,18 @@ def _scores(one: Explained) -> Values:
     }
 
 
-def explained_edges(material: Material) -> list[Values]:
+def explained_edges(inputs: ReportInputs) -> list[Values]:
     """Per edge and method: do the parent's explanations predict the child's features?
 
     `persist` is about the matches of features that persist, `disappear` about the closest feature
     of those without a match. `reading` says on which of the two less is lost (see `reading`).
     """
     found = []
-    for tracking in material.trackings:
-        for parent, child in material.parameters.edges:
+    for tracking in inputs.trackings:
+        for parent, child in inputs.parameters.edges:
             for method in METHODS:
-                role = f"explained_edge/{tracking}/{method}/{parent}/{child}"
-                results = material.results.get(role)
-                if results is None:
+                results = inputs.results(Role.explained_edge(tracking, method, parent, child))
+                if not results:
                     continue
                 place = {"tracking": tracking, "parent": parent, "child": child, "method": method}
                 both = sides(results)
