@@ -24,6 +24,9 @@ MOST_FILES = 16  # of a folder
 # One file each for things of which there are many.
 COLLECTIONS = {"services/analyzer/report/figures": 22, "services/trainer/corpus/builtin": 22}
 
+# An entry of a registry has two files of one name: what a spec may ask of it, and its code.
+DECLARATIONS = ("shared/spec/variants/", "shared/spec/merges/", "shared/spec/builtins/")
+
 # Basenames that several files have, with the one thing that all of them are about.
 SHARED_NAMES = {
     "app": "what a process serves: the FastAPI or the Celery application",
@@ -88,7 +91,8 @@ def repeated() -> dict[str, list[str]]:
     """Basenames of several source files, with these files."""
     places = defaultdict(list)
     for path in files(".py"):
-        if not path.stem.startswith("__"):
+        declares = path.stem != "base" and named(path).startswith(DECLARATIONS)
+        if not path.stem.startswith("__") and not declares:
             places[path.stem].append(named(path))
     return {name: where for name, where in places.items() if len(where) > 1}
 

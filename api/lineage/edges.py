@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi_pagination.cursor import CursorPage
 from pydantic import Field
 
-from api.lineage.explanations import METHODS, ExplainedEdge, explained_edge
+from api.lineage.explanations import ExplainedEdge, explained_edge
 from api.lineage.names import Lineage
 from api.lineage.rows import NamedMatchRow
 from api.lineage.source import AtThreshold
 from api.stored.matches import check_threshold, stored_floor
 from shared.lineage.edge import Edge, edge_of, roles_beside
+from shared.lineage.explanations.methods import METHODS
 from shared.lineage.pair import pair_of
 from shared.lineage.roles import Role
 

@@ -1,6 +1,6 @@
 """Names for keys: which stage of an experiment made what a user calls by name.
 
-The report stage of a plan names everything (see ReportParameters); here its inputs are looked up
+The report stage of a plan names everything (see REPORT); here its inputs are looked up
 one by one, so that each can be shown as soon as it is finished, long before the report is.
 """
 
@@ -18,7 +18,7 @@ from shared.lineage.roles import Role, roles_of
 from shared.records.artifacts import Manifest
 from shared.records.releases import read_values
 from shared.spec import split_name
-from shared.stages.report import ReportParameters
+from shared.stages.report import REPORT, ReportParameters
 from shared.store import NotFoundError
 
 
@@ -134,7 +134,7 @@ class Lineage:
 def open_lineage(backend: Backend, number: str) -> Lineage:
     """The lineage of an experiment; NotFoundError if there is no such experiment."""
     experiment = backend.experiments.get(number)
-    report = next(stage for stage in experiment.plan.stages if stage.kind == "report")
+    report = next(stage for stage in experiment.plan.stages if stage.kind == REPORT.name)
     parameters = read_values(ReportParameters, report.parameters, f"the report of {number}")
     return Lineage(backend, experiment, report.key, report.inputs, parameters)
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from api.stored.matches import StoredSide
 from shared.arrays import IntArray
-from shared.lineage.explanations import harmless
+from shared.lineage.explanations.shown import harmless
 from shared.lineage.statuses import STATUSES, Status
 
 Names = Mapping[int, str]  # what features are about, by number

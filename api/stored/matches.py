@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from api.http.problems import SpecProblem
 from api.stored.files import StageFiles
 from shared.arrays import FloatArray, IntArray
-from shared.lineage.assignment import matches_at, mutual_at, partners
+from shared.lineage.assignment import matched, matches_at, mutual_at
 from shared.lineage.counts import edge_counts
 from shared.lineage.side import Side
 from shared.lineage.statuses import STATUSES, statuses
@@ -164,6 +164,6 @@ def _rematched(
     r_E: FloatArray,
 ) -> StoredSide:
     """The side with other one-to-one matches; what is alive stays, statuses are still to come."""
-    partner_F, r_F = partners(len(side.firings_F), own_E, other_E, r_E)
+    partner_F, r_F = matched(len(side.firings_F), own_E, other_E, r_E)
     mutual_F = mutual_at(threshold, side.best_F, side.best_r_F, other.best_F)
     return replace(side, partner_F=partner_F, r_F=r_F, mutual_F=mutual_F)

@@ -25,7 +25,7 @@ def matches_at(
     return high[one_to_one(parent_E[high], child_E[high], r_E[high])]
 
 
-def partners(
+def matched(
     features: int, own_E: IntArray, other_E: IntArray, r_E: FloatArray
 ) -> tuple[IntArray, FloatArray]:
     """Of each feature [F] of one side its match in the other and their r; -1 and NaN for none."""

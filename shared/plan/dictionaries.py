@@ -10,6 +10,9 @@ from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, derived_seed, numbered
 from shared.spec import distribution, family, group_edges, group_models
 from shared.spec.dictionaries import Dictionaries, Recipe
+from shared.spec.own_settings import passed_on
+from shared.spec.variants import VARIANTS
+from shared.spec.variants.base import AuxiliarySettings
 from shared.stages.sae import (
     CrosscoderParameters,
     DictionaryParameters,
@@ -18,16 +21,14 @@ from shared.stages.sae import (
     ImportDictionaryParameters,
 )
 
-AUX_COEFFICIENT = 1 / 32  # Gao et al. 2024, Scaling and evaluating sparse autoencoders, section A.2
-
 
 def add_dictionaries(draft: Draft, name: str) -> None:
     """For each model and seed a dictionary on the model's own data, and its evaluation.
 
-    For a crosscoder one stage for every edge, which evaluates itself.
+    Of a variant of edges one stage for every edge, which evaluates itself.
     """
     group = draft.spec.dictionaries[name]
-    if group.variant == "crosscoder":
+    if VARIANTS[group.variant].per == "edge":
         for parent, child in group_edges(draft.spec, name):
             _add_crosscoder(draft, name, parent, child)
         return
@@ -191,15 +192,11 @@ def _parameters(
 
 def recipe_parameters(recipe: Recipe) -> dict[str, Any]:
     """What single dictionaries and those of a grid take from the spec in the same words."""
-    aux = recipe.aux_coefficient
     return {
         "hook": recipe.hook,
         "layer": recipe.layer,
         "variant": recipe.variant,
-        "prefixes": recipe.prefixes,
-        "decoder_norm": recipe.decoder_norm,
-        "aux_coefficient": AUX_COEFFICIENT if aux is None else aux,
-        "bandwidth": recipe.bandwidth,
+        **passed_on(VARIANTS[recipe.variant], recipe),
         "sparsity_warmup_steps": recipe.sparsity_warmup_steps,
         "learning_rate": recipe.learning_rate,
         "warmup_steps": recipe.warmup_steps,
@@ -245,7 +242,7 @@ def _add_crosscoder(draft: Draft, name: str, parent: str, child: str) -> None:
     group, spec = draft.spec.dictionaries[name], draft.spec
     assert group.k is not None
     ends = {"parent": draft.roles[Role.model(parent)], "child": draft.roles[Role.model(child)]}
-    aux = AUX_COEFFICIENT if group.aux_coefficient is None else group.aux_coefficient
+    aux = AuxiliarySettings.of(group).coefficient
     draft.roles[Role.crosscoder(name, parent, child)] = draft.graph.add(
         "crosscoder",
         f"train crosscoder {name} of {parent} -> {child}",

@@ -9,7 +9,9 @@ from shared.plan import estimates
 from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, numbered
 from shared.spec import checkpoint_name
+from shared.spec.merges import METHODS
 from shared.spec.models import Architecture, Finetune, Import, Merge, Pretrain
+from shared.spec.own_settings import passed_on
 from shared.stages import trainer
 from shared.stages.merger import MergeParameters
 from shared.stages.trainer import (
@@ -131,7 +133,7 @@ def _add_merge(draft: Draft, name: str, merge: Merge) -> str:
     return draft.graph.add(
         "merge",
         f"merge {merge.at_zero} (t = 0) and {merge.at_one} (t = 1) at t = {merge.t:g}",
-        MergeParameters(method=merge.method, t=merge.t),
+        MergeParameters(method=merge.method, t=merge.t, **passed_on(METHODS[merge.method], merge)),
         {
             "at_zero": draft.roles[Role.model(merge.at_zero)],
             "at_one": draft.roles[Role.model(merge.at_one)],

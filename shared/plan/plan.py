@@ -1,6 +1,6 @@
 """From a resolved spec to its stages, one function a kind of thing in the spec. Pure, no I/O.
 
-Which inputs a stage has, and in which order, is said in shared.stages.parameters.
+Which inputs a stage has, and in which order, is said in shared.stages.kinds.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from shared.plan.tracking import add_tracking
 from shared.resolve.resolved import ResolvedSpec
 from shared.spec import topological
 from shared.spec.corpora import Corpus
+from shared.spec.merges import METHODS
+from shared.spec.own_settings import passed_on
 from shared.stages.merger import SweepParameters
 from shared.stages.trainer import (
     BuiltinSource,
@@ -145,7 +147,12 @@ def _add_sweep(draft: Draft, name: str) -> None:
     draft.roles[Role.sweep(name)] = draft.graph.add(
         "sweep",
         f"sweep from {sweep.at_zero} (t = 0) to {sweep.at_one} (t = 1)",
-        SweepParameters(method=sweep.method, steps=sweep.steps, max_tokens=limit),
+        SweepParameters(
+            method=sweep.method,
+            steps=sweep.steps,
+            max_tokens=limit,
+            **passed_on(METHODS[sweep.method], sweep),
+        ),
         {
             "at_zero": draft.roles[Role.model(sweep.at_zero)],
             "at_one": draft.roles[Role.model(sweep.at_one)],

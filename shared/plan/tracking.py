@@ -13,14 +13,8 @@ from shared.plan.models import add_untrained
 from shared.spec import ancestor_pairs, group_edges, group_models, shares_basis
 from shared.spec.dictionaries import Dictionaries
 from shared.spec.tracking import ANCESTOR_PAIRS, Tracking
-from shared.stages.analyzer import (
-    ContextsParameters,
-    EncodeParameters,
-    LatentScalingParameters,
-    MatchParameters,
-    TrackEdge,
-    TrackParameters,
-)
+from shared.stages.analyzer import EncodeParameters, LatentScalingParameters, MatchParameters
+from shared.stages.tracking import ContextsParameters, TrackEdge, TrackParameters
 
 OTHER_ORDER = 1000  # added to the seed of a warm start's control: the same data in another order
 
@@ -173,7 +167,7 @@ def _add_seeds(
 
 
 def _add_warm(draft: Draft, name: str, model: str) -> None:
-    """What a common start alone explains: see ReportParameters, `warm` and `unrelated`."""
+    """What a common start alone explains: see shared.lineage.roles, `warm` and `unrelated`."""
     group, itself = draft.spec.tracking[name].dictionary, draft.roles[Role.model(model)]
     own = Coded(draft.codes[name, model, 0], _dictionary(draft, name, model, 0), model)
     what = f"of {model} in another order"

@@ -1,6 +1,6 @@
-"""An edge: both models' features with their partners by every rule, their parts and statuses.
+"""An edge: the features of both models, with their partners by every rule, parts and statuses.
 
-F: features of one side, E: candidate pairs.
+F: features of one side (or of the parent), G: of the child, E: candidate pairs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Extras:
 
     @classmethod
     def none(cls, features: int) -> Extras:
-        """Nothing was computed."""
+        """The columns of features for which nothing was computed."""
         return cls(*(np.full(features, np.nan) for _ in range(3)))
 
 
@@ -64,14 +64,14 @@ def table(side: Side, status: npt.NDArray[np.str_], extras: Extras) -> pa.Table:
 
 @dataclass(frozen=True)
 class EdgeMatches:
-    """Both sides, and all pairs of live features whose r reaches the lowest floor."""
+    """The matches of both sides, and the pairs of live features with r from the lowest floor on."""
 
     parent: Side
     child: Side
     pairs: Pairs
 
     def statuses(self, threshold: float) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
-        """Statuses of the parent's and the child's features (see shared.lineage.statuses)."""
+        """Statuses of the parent's features [F] and the child's [G]: shared.lineage.statuses."""
         return statuses(threshold, self.parent, self.child)
 
     def counts(self, threshold: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the match stage hands over: tables, arrays of its controls, and rows of its results."""
+"""What the match stage writes: tables, arrays of its controls, and rows of its results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.lineage.shares import RULES, suffix
 def extras_of(
     edge: EdgeMatches, null: Null | None, cosines: Cosines | None
 ) -> tuple[Extras, Extras]:
-    """Columns of the parent's and of the child's table beside those of the edge."""
+    """The columns of the parent's and the child's table that an edge alone does not give."""
     sides = edge.parent, edge.child
     unknown = tuple(np.full(len(side.firings_F), np.nan) for side in sides)
     cosine = cosines.of_best(edge.parent.best_F, edge.child.best_F) if cosines else unknown
@@ -35,7 +35,7 @@ def extras_of(
 
 
 def curve_rows(edge: EdgeMatches, null: Null | None) -> list[dict[str, float | None]]:
-    """Shares by each rule over THRESHOLDS, beside those of the null."""
+    """Shares by each rule at THRESHOLDS, with those of the null."""
     columns = curve(edge.pairs, int(edge.parent.alive_F.sum()))
     chance = null.curve() if null else {}
     rows: list[dict[str, float | None]] = []
@@ -55,7 +55,7 @@ def _number(value: float) -> float | None:
 
 
 def cosine_results(edge: EdgeMatches, cosines: Cosines) -> dict[str, float | None]:
-    """Mean cosine of matched pairs; share of live parents whose match is the closest both ways."""
+    """Mean cosine of matches; share of live parent features whose match is closest both ways."""
     matched = np.flatnonzero(edge.parent.partner_F >= 0)
     partner = edge.parent.partner_F[matched]
     alive = int(edge.parent.alive_F.sum())
@@ -87,7 +87,7 @@ def write_edge(
     floor: float,
     extras: tuple[Extras, Extras],
 ) -> None:
-    """parent.parquet, child.parquet and candidates.npz."""
+    """Write parent.parquet, child.parquet and candidates.npz."""
     statuses = edge.statuses(threshold)
     for number, (name, side) in enumerate((("parent", edge.parent), ("child", edge.child))):
         pq.write_table(table(side, statuses[number], extras[number]), directory / f"{name}.parquet")

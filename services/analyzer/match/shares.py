@@ -26,13 +26,13 @@ class Counts:
     mutual: int
 
     def shares(self, alive: int) -> dict[str, float | None]:
-        """The share of the live features, by the names of RULES; None of none."""
+        """Shares of the live features, by the names of RULES; None without live features."""
         counts = (self.one_to_one, self.any, self.mutual)
         return {name: ratio(count, alive) for name, count in zip(RULES, counts, strict=True)}
 
 
 def counts_at(threshold: float, pairs: Pairs) -> Counts:
-    """The rules on candidates, which must hold all pairs with r >= threshold."""
+    """The counts by each rule, from candidates that include all pairs with r >= threshold."""
     high = np.flatnonzero(pairs.r_Z >= threshold)
     parent_E, child_E, r_E = pairs.parent_Z[high], pairs.child_Z[high], pairs.r_Z[high]
     if len(high) == 0:
@@ -45,7 +45,7 @@ def counts_at(threshold: float, pairs: Pairs) -> Counts:
 
 
 def mutual_pairs(parent_E: IntArray, child_E: IntArray, r_E: FloatArray) -> IntArray:
-    """Which pairs are the best of both features; the lowest number wins a tie."""
+    """Places in E of the pairs that are both features' best; the lowest number wins a tie."""
     both_E = np.ones(len(r_E), bool)
     for own_E, other_E in ((parent_E, child_E), (child_E, parent_E)):
         order = np.lexsort((other_E, -r_E, own_E))
@@ -56,6 +56,6 @@ def mutual_pairs(parent_E: IntArray, child_E: IntArray, r_E: FloatArray) -> IntA
 
 
 def curve(pairs: Pairs, alive: int) -> dict[str, FloatArray]:
-    """Shares by each rule at THRESHOLDS, under the names of RULES; NaN of no features."""
+    """Shares [thresholds] by each rule, under the names of RULES; NaN without live features."""
     rows = [counts_at(threshold, pairs).shares(alive) for threshold in THRESHOLDS]
     return {name: np.array([row[name] for row in rows], np.float64) for name in RULES}

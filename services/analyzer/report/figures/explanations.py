@@ -11,6 +11,7 @@ from services.analyzer.report.figures.drawing import markup
 from services.analyzer.report.figures.health import stairs
 from services.analyzer.report.figures.text import number, plain, short
 from services.analyzer.report.figures.theme import DISAPPEAR, PERSIST, Panel, axis, base_layout
+from shared.lineage.explanations.methods import METHODS
 
 HEIGHT = 210
 COLORS = {"rule": PERSIST, "language_model": DISAPPEAR}
@@ -20,9 +21,10 @@ HEADROOM = 0.12  # of the height, for each method's mean above the distributions
 
 def named(values: Mapping[str, Any]) -> str:
     """Who explained: "rules", or the language model by its label."""
-    if values["method"] == "rule":
-        return "rules"
-    return short(plain(values["label"] or "language model"), 40)
+    method = METHODS[values["method"]]
+    if not method.needs_language_model:
+        return method.label
+    return short(plain(values["label"] or method.label), 40)
 
 
 def by_model(scores: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 
 from services.analyzer.report.family import ordered, section
 from services.analyzer.report.inputs.explanations import (
-    METHODS,
     Explained,
     explanations_of,
     read_explained,
-    told,
+    shown_row,
 )
 from services.analyzer.report.inputs.features import Place, contexts_of, effects_of, shown_features
+from shared.lineage.explanations.methods import METHODS
 from shared.lineage.pair import Arrays, Results
 from shared.lineage.roles import Role
 from shared.stages.report import ReportParameters
@@ -150,5 +150,5 @@ def _named(
             continue
         for feature, row in explanations_of(source.path, features).items():
             place = {"method": method, "label": source.results.get("label")}
-            named[feature].append({**place, **told(row, method, corpora)})
+            named[feature].append({**place, **shown_row(row, method, corpora)})
     return named

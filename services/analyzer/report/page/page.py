@@ -16,8 +16,7 @@ from services.analyzer.report.figures.explanations import named
 from services.analyzer.report.figures.lineage import made_how
 from services.analyzer.report.figures.stability import sparsity
 from services.analyzer.report.figures.text import compact, count, listed, number, percent, plain
-from services.analyzer.report.inputs.explanations import METHODS
-from services.analyzer.report.page.explanations import explained_rows
+from services.analyzer.report.page.explanations import declared, explained_rows
 from services.analyzer.report.page.numbers import exact, exact_range, shares_in_words, visible
 from services.analyzer.report.page.panels import panels
 from shared.lineage.shares import LEAST_RANGE
@@ -183,7 +182,7 @@ def render(results: Mapping[str, Any], results_json: str) -> str:
         ),
         evaluation=evaluation_rows(results),
         explained=explained_rows(results),
-        methods=METHODS,
+        **declared(),
         root_labels=labels_of_roots(results)[:LABELS_IN_SUMMARY],
         good_f1=GOOD_F1,
         spec_yaml=spec_as_yaml(results["spec"]),
