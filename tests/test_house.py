@@ -31,6 +31,7 @@ DECLARATIONS = ("shared/spec/variants/", "shared/spec/merges/", "shared/spec/bui
 SHARED_NAMES = {
     "app": "what a process serves: the FastAPI or the Celery application",
     "base": "what everything else in the folder builds on",
+    "rule": "rules over tokens that explain features",
     "stage": "a stage: the function that computes one, and what it sees",
 }
 
