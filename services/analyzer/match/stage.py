@@ -20,14 +20,14 @@ from services.analyzer.match.edge import EdgeMatches
 from services.analyzer.match.memo import Arrays, Memo
 from services.analyzer.match.null import Null, Shift, shift_of, shifted
 from services.analyzer.match.pairing import edge_of, lowest_floor
-from services.analyzer.match.results import (
+from services.analyzer.match.significance import FALSE_DISCOVERIES
+from services.analyzer.match.summary import (
     cosine_results,
     curve_rows,
     extras_of,
     null_arrays,
     write_edge,
 )
-from services.analyzer.match.significance import FALSE_DISCOVERIES
 from shared.arrays import FloatArray
 from shared.lineage.shares import interval
 from shared.lineage.statuses import alive
