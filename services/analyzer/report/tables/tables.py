@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,10 @@ from services.analyzer.report.tables import edges as tables_edges
 from services.analyzer.report.tables import explanations as tables_explanations
 from services.analyzer.report.tables import features as tables_features
 from services.analyzer.report.tables.edges import bins
+from services.analyzer.report.text import file_names
 from shared.stages.stage import Input
 
 Row = dict[str, Any]
-
-
-def file_names(names: Iterable[str]) -> dict[str, str]:
-    """A different, harmless file name for every name."""
-    found: dict[str, str] = {}
-    for name in names:
-        plain = re.sub(r"[^A-Za-z0-9._@-]", "_", name)
-        while plain in found.values():
-            plain += "_"
-        found[name] = plain
-    return found
 
 
 def write(results: Mapping[str, Any], inputs: Mapping[str, Input], directory: Path) -> None:
