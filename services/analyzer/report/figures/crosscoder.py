@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure as Sheet
 
 from services.analyzer.report.figures.drawing import canvas
-from services.analyzer.report.figures.drawing.histograms import middles
 from services.analyzer.report.figures.drawing.theme import NEUTRAL, PERSIST, axis, base_layout
 from services.analyzer.report.figures.registry import Figure, Panel, Results
+from services.analyzer.report.histograms import middles
 from services.analyzer.report.text import short
 
 HEIGHT = 260

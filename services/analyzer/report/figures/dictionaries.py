@@ -9,10 +9,10 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure as Sheet
 
 from services.analyzer.report.figures.drawing import canvas
-from services.analyzer.report.figures.drawing.histograms import stairs
 from services.analyzer.report.figures.drawing.shapes import markup
 from services.analyzer.report.figures.drawing.theme import axis, base_layout, series
 from services.analyzer.report.figures.registry import Figure, Panel
+from services.analyzer.report.histograms import stairs
 from services.analyzer.report.text import number, percent, short
 
 HEIGHT = 190

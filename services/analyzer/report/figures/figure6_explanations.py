@@ -9,10 +9,10 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure as Sheet
 
 from services.analyzer.report.figures.drawing import canvas
-from services.analyzer.report.figures.drawing.histograms import stairs
 from services.analyzer.report.figures.drawing.shapes import markup
 from services.analyzer.report.figures.drawing.theme import DISAPPEAR, PERSIST, axis, base_layout
 from services.analyzer.report.figures.registry import Figure, Panel, Results, by_tracking
+from services.analyzer.report.histograms import stairs
 from services.analyzer.report.text import named, number, short
 
 HEIGHT = 210

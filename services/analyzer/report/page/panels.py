@@ -13,18 +13,18 @@ from services.analyzer.report.figures.registry import Panel, figures
 class Panels:
     """The panels of every figure, by the name of the figure and of the part it is drawn from."""
 
-    found: Mapping[str, Mapping[str, Sequence[Panel]]]
+    by_figure: Mapping[str, Mapping[str, Sequence[Panel]]]
 
     def of(self, figure: str, part: str = "") -> Sequence[Panel]:
         """The panels of one part of a figure, none where there is nothing to draw.
 
         Raises KeyError when there is no figure of that name.
         """
-        return self.found[figure].get(part, ())
+        return self.by_figure[figure].get(part, ())
 
     def all(self) -> list[Panel]:
         """Every panel, in the order in which a browser shall draw them."""
-        return [panel for parts in self.found.values() for part in parts.values() for panel in part]
+        return [panel for parts in self.by_figure.values() for part in parts.values() for panel in part]
 
 
 def panels(results: Mapping[str, Any]) -> Panels:

@@ -50,7 +50,7 @@ def test_a_figure_without_data_is_left_out(tmp_path: Path) -> None:
     family = Family(models=ALONE, trackings=(), sweep=False, dictionaries=False)
     results = results_of(*build(tmp_path, family))
     found = panels(results)
-    assert {name for name in figures() if any(found.found[name].values())} == WHOLE
+    assert {name for name in figures() if any(found.by_figure[name].values())} == WHOLE
     assert [found.of(name, "main") for name in figures()] == [()] * len(figures())
     write(results, tmp_path / "png")
     assert {path.stem for path in (tmp_path / "png").iterdir()} == WHOLE
