@@ -24,7 +24,9 @@ class Panels:
 
     def all(self) -> list[Panel]:
         """Every panel, in the order in which a browser shall draw them."""
-        return [panel for parts in self.by_figure.values() for part in parts.values() for panel in part]
+        return [
+            panel for parts in self.by_figure.values() for part in parts.values() for panel in part
+        ]
 
 
 def panels(results: Mapping[str, Any]) -> Panels:
