@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
+from services.analyzer.report.figures.drawing.strips import peak
 from services.analyzer.report.inputs.explanations import METHODS
 from services.analyzer.report.page.explanations import explained_rows
 from services.analyzer.report.page.numbers import exact, exact_range, shares_in_words, visible
@@ -162,6 +163,7 @@ def _environment() -> Environment:
     environment.filters["visible"] = visible
     environment.filters["listed"] = listed
     environment.filters["plain"] = plain
+    environment.filters["peak"] = peak
     environment.filters["named"] = named
     environment.filters["made_how"] = made_how
     environment.globals["shaded"] = shaded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,11 @@ LETTERS = int(COLUMN / LETTER)
 SHADE = "#f29933"
 
 
+def peak(activations: Iterable[Sequence[float]]) -> float:
+    """The strongest activation on any token of some contexts; 0 of none."""
+    return max((value for values in activations for value in values), default=0.0)
+
+
 @dataclass(frozen=True)
 class Strip:
     """Tokens of some contexts, and the activations of one feature on them."""
@@ -26,7 +31,7 @@ class Strip:
     @property
     def peak(self) -> float:
         """The strongest activation shown."""
-        return max((value for _, _, values in self.contexts for value in values), default=0.0)
+        return peak(values for _, _, values in self.contexts)
 
 
 @dataclass(frozen=True)
