@@ -103,12 +103,12 @@ def test_the_page_says_what_the_scores_allow_to_conclude(
     one = results["explanation_scores"][0]
     assert (
         f"Explanations by rules predict the activations of {one['scored']} features of base on "
-        f"text that they were not made from with a mean score of {one['score']:.2f}"
+        f"held-out text with a mean score of {one['score']:.2f}"
     ) in words
-    assert "A low score says that a feature follows something else than these" in words
-    assert "Tried of the chosen features: 75.0 % of base with 812 requests" in words
-    assert "an explanation loses less on the match of a feature that persists" in words
-    assert "left out of the means, which are the better for it" in words
+    assert "A low score says that a feature follows something other than these" in words
+    assert "tried on 75.0 % of the chosen features of base (812 requests" in words
+    assert "an explanation loses less when it is applied to the match of a feature" in words
+    assert "left out of the means, which makes the means look better" in words
     assert "Figure 6." in words
 
 

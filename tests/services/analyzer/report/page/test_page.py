@@ -130,9 +130,9 @@ def test_the_summary_says_shares_with_intervals_and_both_controls(
         f"{100 * edge['null']:.1f} %: adjusted {edge['adjusted']:.2f} [{low:.2f}, {high:.2f}]."
     ) in words.replace("\u00a0", " ")
     assert "live features of the merge luastories" in words
-    assert "dictionaries tried in grid, the one to use has 512 features at k = 8" in words
+    assert "dictionaries tried in grid, the recommended one has 512 features at k = 8" in words
     assert "the accuracies on stories and lua cross at" in words
-    assert "it names its parents the other way round" in words
+    assert "the spec names its parents the other way round" in words
 
 
 def test_tokens_are_escaped_and_shaded_by_activation() -> None:
