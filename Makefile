@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: setup demo test check peers faults bench compose-test pin-images dashboards clean
+.PHONY: setup demo test check peers faults bench compose-test pin-images dashboards stages clean
 
 setup: $(STAMP)
 
@@ -66,6 +66,10 @@ pin-images: $(STAMP)
 
 dashboards: $(STAMP)
 	$(BIN)/python -m observability.dashboards
+
+# docs/stages.md, from the table of stage kinds.
+stages: $(STAMP)
+	$(BIN)/python -m shared.stages
 
 clean:
 	rm -rf $(VENV) .peers .lineament report .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,4 +1,4 @@
-"""The FastAPI application, put together."""
+"""Builds the FastAPI application: its routes, middleware and error handlers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from api.pages import views
 from api.routes import (
     artifacts,
     corpora,
+    crosscoders,
     edges,
     events,
     experiments,
     explanations,
     features,
-    grids,
     health,
     models,
     results,
+    stability,
     stages,
     sweeps,
 )
@@ -61,10 +62,10 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _include_routes(app: FastAPI) -> None:
-    """Everything but health needs a scope; the routes themselves may ask for more."""
+    """Mount every router. All but health require a scope; a route may require a higher one."""
     scoped = [Depends(needs_by_method)]
-    followed = (models, sweeps, edges, features, explanations, grids, results)
-    for routes in (experiments, stages, events, *followed, corpora, artifacts):
+    findings = (models, sweeps, edges, features, explanations, stability, crosscoders, results)
+    for routes in (experiments, stages, events, *findings, corpora, artifacts):
         app.include_router(routes.router, dependencies=scoped, responses=ANYWHERE)
     app.include_router(views.router, dependencies=scoped)
     app.include_router(health.router)

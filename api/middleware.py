@@ -15,11 +15,12 @@ from shared.telemetry.metrics import ProcessMetrics
 
 
 def add_middleware(app: FastAPI, settings: Settings, metrics: ProcessMetrics) -> None:
-    """From the inside out. The counters lie outside of the admission: refusals are counted too.
+    """Add the layers from the inside out. The counters lie outside the admission, so refusals are
+    counted too.
 
     /metrics needs no key: it has counts by route template, method and class of status, nothing
-    that a user named or sent. Labels have a bound: unknown paths share one, unknown methods do not
-    get as far as here.
+    that a user named or sent. Labels are bounded: unknown paths share one, and unknown methods do
+    not get this far.
     """
     app.add_middleware(Departures)
     app.add_middleware(Admission, settings=settings)

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from api.app import create_app
 from api.security.startup import AddressError, check_address
 from shared.settings import Settings, SettingsError
 from shared.store import StoreError, UnfitStoreError
@@ -27,8 +28,6 @@ GRACE = 3  # seconds for open answers after SIGTERM; event streams are cut, and 
 
 def server_config(settings: Settings, host: str, port: int, fd: int | None) -> uvicorn.Config:
     """How uvicorn serves the application: no access log, since paths and queries are users' own."""
-    from api.app import create_app  # reads the settings too, which by now are known to be right
-
     return uvicorn.Config(
         create_app(settings),
         host=host,
@@ -44,17 +43,17 @@ def server_config(settings: Settings, host: str, port: int, fd: int | None) -> u
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to serve.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     fd: Annotated[
-        int | None, typer.Option(help="A listening socket to serve instead, by its number.")
+        int | None, typer.Option(help="File descriptor of a listening socket to use instead.")
     ] = None,
 ) -> None:
     """Serve the API and the pages over the configured store and Redis."""
     configure_logging(logging.INFO)
     try:
         settings = Settings()
-        listener = None if fd is None else _given(fd)
+        listener = None if fd is None else _inherited(fd)
         check_address(settings, host if listener is None else str(listener.getsockname()[0]))
     except (SettingsError, AddressError) as error:
         sys.stderr.write(f"{error}\n")
@@ -71,11 +70,11 @@ def serve(
         shut_tracing()
 
 
-def _given(fd: int) -> socket.socket:
-    """A listening socket that was made elsewhere.
+def _inherited(fd: int) -> socket.socket:
+    """A listening socket that another process has opened.
 
-    asyncio switches Nagle's algorithm off only on what it knows to be TCP, and uvicorn would say
-    that this is a Unix socket: every answer on a connection that stays open took 40 ms.
+    asyncio switches Nagle's algorithm off only on sockets that it knows to be TCP, and uvicorn
+    would take this one for a Unix socket: every answer on a connection that stays open took 40 ms.
     """
     return socket.socket(proto=socket.IPPROTO_TCP, fileno=fd)
 

@@ -1,4 +1,4 @@
-"""Many experiments and many stages: how fast the API answers and the reconciler looks around.
+"""Many experiments and many stages: how fast the API answers and the reconciler passes over them.
 
     python bench/api_load.py [--experiments 200] [--seeds 8] [--reads 200]
 
@@ -41,7 +41,7 @@ MEBI = 1 << 20
 
 
 def spec(number: int, seeds: int) -> dict[str, Any]:
-    """An experiment of about 7 + 6 x seeds stages; `number` makes every one of them another's."""
+    """An experiment of about 7 + 6 x seeds stages, none of which another `number` shares."""
     shape = {"hidden": 32, "mlp": 64, "heads": 2, "kv_heads": 1, "layers": 1, "context": 32}
     return {
         "version": 1,
@@ -78,10 +78,10 @@ def servers(directory: Path) -> Iterator[tuple[Settings, str, psutil.Process]]:
         "LINEAMENT_REDIS_URL": settings.redis_url,
         "LINEAMENT_RATE": "off",
     }
-    api = [sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app", "--port", "8731"]
+    api = [sys.executable, "-m", "api.server", "--port", "8731"]
     running = [
         subprocess.Popen(valkey, stdout=subprocess.DEVNULL, cwd=directory),
-        subprocess.Popen([*api, "--log-level", "warning", "--no-access-log"], env=environment),
+        subprocess.Popen(api, env=environment),
     ]
     try:
         for _ in range(600):
@@ -98,13 +98,13 @@ def servers(directory: Path) -> Iterator[tuple[Settings, str, psutil.Process]]:
 
 
 def submit_all(url: str, count: int, seeds: int) -> list[str]:
-    """Submit everything at once; returns the ids."""
+    """Submit all experiments at once; returns their ids."""
 
     def submit(number: int) -> str:
         answer = httpx.post(f"{url}/v1/experiments", json=spec(number, seeds), timeout=120)
         answer.raise_for_status()
-        name: str = answer.json()["id"]
-        return name
+        experiment: str = answer.json()["id"]
+        return experiment
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         return list(pool.map(submit, range(count)))
@@ -117,13 +117,13 @@ def timed(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def say(what: str, **values: Any) -> None:
-    """One line of output."""
+def print_line(what: str, **values: Any) -> None:
+    """Print a measurement as a JSON line."""
     print(json.dumps({"what": what, **values}), flush=True)
 
 
 def read_all(url: str, ids: list[str], reads: int) -> None:
-    """Time each kind of read, by one client that asks again and again."""
+    """Time each kind of read, `reads` times in a row by one client, and print a line for each."""
     paths = {
         "list": lambda _: "/v1/experiments?size=50",
         "list, running": lambda _: "/v1/experiments?state=running&size=50",
@@ -134,18 +134,18 @@ def read_all(url: str, ids: list[str], reads: int) -> None:
         for name, path in paths.items():
             seconds = []
             for number in range(reads):
-                where = path(number)
-                seconds.append(timed(lambda where=where: client.get(where).raise_for_status()))
+                target = path(number)
+                seconds.append(timed(lambda target=target: client.get(target).raise_for_status()))
             cuts = statistics.quantiles(seconds, n=20)
-            say(name, median_ms=round(1e3 * cuts[9], 1), p95_ms=round(1e3 * cuts[18], 1))
+            print_line(name, median_ms=round(1e3 * cuts[9], 1), p95_ms=round(1e3 * cuts[18], 1))
 
 
 def main() -> None:
     """Submit, read, reconcile."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiments", type=int, default=200)
-    parser.add_argument("--seeds", type=int, default=8, help="dictionaries of a model")
-    parser.add_argument("--reads", type=int, default=200, help="of each kind in a round")
+    parser.add_argument("--seeds", type=int, default=8, help="dictionaries per model")
+    parser.add_argument("--reads", type=int, default=200, help="of each kind, in each round")
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="lineament-") as directory,
@@ -157,15 +157,15 @@ def main() -> None:
         redis: Redis = connect(settings)
         experiments = Experiments(settings.open_store())
         stages = sum(len(experiments.card(number).outline.nodes) for number in ids)
-        say("submitted", experiments=len(ids), stages=stages, seconds=round(seconds, 1))
+        print_line("submitted", experiments=len(ids), stages=stages, seconds=round(seconds, 1))
         reconcile(settings, redis)
         for number in range(ROUNDS):
             read_all(url, ids, options.reads)
-            say("API memory", round=number, mib=round(api.memory_info().rss / MEBI, 1))
+            print_line("API memory", round=number, mib=round(api.memory_info().rss / MEBI, 1))
 
 
 def reconcile(settings: Settings, redis: Redis) -> None:
-    """Time a reconciler's passes, and look at its memory."""
+    """Time a reconciler's passes and measure its memory; prints a line."""
     leases = Leases(redis, settings.lease)
     store = settings.open_store()
     reconciler = Reconciler(store, leases, redis, make_app(settings), settings.poll)
@@ -173,11 +173,11 @@ def reconcile(settings: Settings, redis: Redis) -> None:
     own = psutil.Process()
     before = own.memory_info().rss
     hinted = [timed(lambda: reconciler.pass_once(["stage:x"])) for _ in range(20)]
-    time.sleep(2 * settings.poll)  # until it is time to look at everything again
+    time.sleep(2 * settings.poll)  # until the next pass is a sweep over everything
     sweep = timed(reconciler.pass_once)
     for _ in range(200):
         reconciler.pass_once()
-    say(
+    print_line(
         "reconciler",
         first_pass_s=round(first, 3),
         pass_s=round(statistics.median(hinted), 4),

@@ -12,8 +12,10 @@ scipy  scipy.sparse's product of the whole matrices in their float32, then r of 
 torch  dense z-scores and products in blocks of 2 048 features, float32 ("medium"); with --dense,
        for sizes that fit (tokens x features x 8 bytes)
 
-The synthetic codes are like those of shared/peers/w5_correlate.py: log-normal firing densities over
-decades, 40 % of the child's features noisy copies of the parent's.
+The codes are synthetic: log-normal firing densities over decades, and 40 % of the child's features
+are noisy copies of the parent's.
+
+Z: entries of sparse codes.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ THRESHOLD, MATCHED, SIGMA = 0.8, 0.4, 1.7
 
 
 def densities(rng: np.random.Generator, features: int, l0: float) -> Any:
-    """Log-normal firing densities with mean `l0` per token, at most one half each."""
+    """Log-normal firing densities [features] whose sum is `l0`, at most one half each."""
     density = rng.lognormal(0.0, SIGMA, features)
     for _ in range(20):
         density = np.minimum(density * (l0 / density.sum()), 0.5)
@@ -46,14 +48,14 @@ def densities(rng: np.random.Generator, features: int, l0: float) -> Any:
 
 
 def column(rng: np.random.Generator, tokens: int, density: float) -> tuple[Any, Any]:
-    """Where one feature fires, and how strongly."""
+    """The tokens on which one feature fires, and how strongly: two arrays [firings]."""
     count = rng.binomial(tokens, density)
     places = np.unique(rng.integers(0, tokens, int(count * (1 + 0.6 * density))))
     return places, rng.exponential(1.0, len(places)) + 0.05
 
 
 def assemble(columns: list[tuple[Any, Any]], tokens: int) -> Codes:
-    """Columns as token-major codes."""
+    """Token-major codes of features given by `column`, one after another."""
     token_Z = np.concatenate([places for places, _ in columns])
     feature_Z = np.repeat(np.arange(len(columns)), [len(places) for places, _ in columns])
     order = np.lexsort((feature_Z, token_Z))
@@ -96,13 +98,13 @@ def scipy_whole(parent: Codes, child: Codes) -> int:
         spread = np.sqrt(np.maximum(square - total**2 / codes.tokens, 0))
         moments.append((total / np.sqrt(codes.tokens), np.where(spread > 0, spread, np.inf)))
     (mean_x, sd_x), (mean_y, sd_y) = moments
-    product, found = (x.T.tocsr() @ y).tocsr(), 0
+    product, pairs = (x.T.tocsr() @ y).tocsr(), 0
     for start in range(0, parent.width, 2048):
         part = product[start : start + 2048]
         rows = np.repeat(np.arange(start, start + part.shape[0]), np.diff(part.indptr))
         r = (part.data - mean_x[rows] * mean_y[part.indices]) / (sd_x[rows] * sd_y[part.indices])
-        found += int((r >= THRESHOLD).sum())
-    return found
+        pairs += int((r >= THRESHOLD).sum())
+    return pairs
 
 
 def torch_dense(parent: Codes, child: Codes) -> int:
@@ -117,11 +119,11 @@ def torch_dense(parent: Codes, child: Codes) -> int:
         dense -= dense.mean(1, keepdim=True)
         dense /= torch.where(deviation == 0, 1.0, deviation)
         scores.append(dense)
-    found = 0
+    pairs = 0
     for start in range(0, parent.width, 2048):
         r = scores[0][start : start + 2048] @ scores[1].T / parent.tokens
-        found += int((r >= THRESHOLD).sum())
-    return found
+        pairs += int((r >= THRESHOLD).sum())
+    return pairs
 
 
 PROGRAMS: dict[str, Callable[[Codes, Codes], int]] = {
@@ -132,7 +134,7 @@ PROGRAMS: dict[str, Callable[[Codes, Codes], int]] = {
 
 
 class Run(NamedTuple):
-    """Seconds by the clock and of all processors, peak memory above the codes in MB, pairs."""
+    """Seconds by the clock and of all processors, peak memory beside the codes in MB, pairs."""
 
     seconds: float
     cpu_seconds: float
@@ -141,7 +143,7 @@ class Run(NamedTuple):
 
 
 def measure(name: str, tokens: int, features: int, l0: float, results: Any) -> None:
-    """One run in this process."""
+    """Measure one run in this process and put it on the queue `results`."""
     parent, child = synthetic(tokens, features, l0)
     warm = synthetic(200, 50, 5)
     PROGRAMS[name](*warm)  # imports and thread pools are not what is compared
@@ -178,8 +180,8 @@ def main() -> None:
             process.start()
             runs.setdefault(name, []).append(results.get())
             process.join()
-    for name, found in runs.items():
-        seconds = [run.seconds for run in found]
+    for name, own in runs.items():
+        seconds = [run.seconds for run in own]
         report = {
             "program": name,
             "tokens": size[0],
@@ -188,9 +190,9 @@ def main() -> None:
             "seconds": round(statistics.median(seconds), 3),
             "fastest": round(min(seconds), 3),
             "slowest": round(max(seconds), 3),
-            "cpu_seconds": round(statistics.median(run.cpu_seconds for run in found), 3),
-            "megabytes": round(max(run.megabytes for run in found)),
-            "pairs": found[0].pairs,
+            "cpu_seconds": round(statistics.median(run.cpu_seconds for run in own), 3),
+            "megabytes": round(max(run.megabytes for run in own)),
+            "pairs": own[0].pairs,
         }
         print(json.dumps(report), flush=True)
 

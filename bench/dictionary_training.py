@@ -1,4 +1,4 @@
-"""Speed of a training step of dictionaries, ours and the peers' in turn in one run.
+"""Speed of a training step of dictionaries: ours and the peers', in turn in one run.
 
     python bench/dictionary_training.py [--shape paper] [--rounds 5] [--steps 2]
         [--contender topk --contender sparsify-topk/bfloat16 ..]
@@ -40,7 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.peers.steps import L1, LEARNING_RATE, batches, start
 from services.sae.sparse.select import DENSE
 from services.sae.training.loop import State, Trainer
-from services.sae.variants import REVIVALS, VARIANTS, WITH_K, make_variant
+from services.sae.variants import DECLARED, make_variant
 from services.sae.weights import Weights
 from shared.lm.device import device, keep_memory
 from shared.stages.sae import DictionaryParameters
@@ -52,7 +52,7 @@ PEERS = {
     "sparsify": ("sparsify-topk",),
 }
 PRECISIONS = ("float32", "medium", "bfloat16")
-Turn = Callable[[int], float]  # so many steps to the seconds they took
+Turn = Callable[[int], float]  # takes that many steps; returns the seconds that they took
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ SHAPES = {
 
 
 def ours(name: str, shape: Shape) -> Turn:
-    """Steps of services/sae/training/loop.py."""
+    """This project's steps (services/sae/training/loop.py)."""
     variant = name.removesuffix("-dense")
-    by_k = variant in WITH_K
+    by_k = DECLARED[variant].with_k
     parameters = DictionaryParameters(
         layer=0, variant=variant, features=shape.features, tokens=10**9, context=1,
         l1=None if by_k else L1, k=shape.k if by_k else None,
         learning_rate=LEARNING_RATE, betas=(0.9, 0.9999), batch=shape.batch,
-        revive=REVIVALS.get(variant, ("none",))[0], dead_after_steps=1000, seed=0, replicate=0,
+        revive=DECLARED[variant].revivals[0], dead_after_steps=1000, seed=0, replicate=0,
     )  # fmt: skip
     data = batches(shape.width, shape.batch)
     directions_FD, bias_F = start(shape.width, shape.features, shape.l0, data[0])
@@ -92,7 +92,7 @@ def ours(name: str, shape: Shape) -> Turn:
 
 
 def autograd(_: str, shape: Shape) -> Turn:
-    """What one writes in a notebook."""
+    """A minimal loop, as one would write it in a notebook."""
     data = batches(shape.width, shape.batch)
     directions_FD, bias_F = start(shape.width, shape.features, shape.l0, data[0])
     values = (directions_FD.clone(), bias_F, directions_FD, torch.zeros(shape.width))
@@ -114,7 +114,7 @@ def autograd(_: str, shape: Shape) -> Turn:
 
 
 def timed(step: Callable[[Tensor], object], data: list[Tensor]) -> Turn:
-    """Takes steps on the batches in a circle."""
+    """A turn that takes steps on the batches, over and over."""
 
     def turn(steps: int) -> float:
         began = time.perf_counter()
@@ -128,14 +128,14 @@ def timed(step: Callable[[Tensor], object], data: list[Tensor]) -> Turn:
 def peer(name: str, shape: Shape, python: str) -> Turn:
     """A peer in a process of its own, which waits on its standard input between its turns."""
     contender, _, precision = name.partition("/")
-    given = {
+    job = {
         "contender": contender,
         "precision": precision or "medium",
         "threads": torch.get_num_threads(),
         **asdict(shape),
     }
     process = subprocess.Popen(
-        [python, str(PEER), json.dumps(given)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [python, str(PEER), json.dumps(job)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         text=True,
     )  # fmt: skip
     assert process.stdin is not None
@@ -161,17 +161,17 @@ def answer(lines: IO[str], name: str) -> dict[str, Any]:
 
 
 def contenders(shape: Shape, names: list[str], pythons: dict[str, str]) -> dict[str, Turn]:
-    """All that were asked for, ready."""
-    found: dict[str, Turn] = {}
+    """The contenders of those names, ready to take their turns."""
+    turns: dict[str, Turn] = {}
     for name in names:
         family = name.split("-")[0]
         if name == "autograd":
-            found[name] = autograd(name, shape)
+            turns[name] = autograd(name, shape)
         elif family in PEERS:
-            found[name] = peer(name, shape, pythons[family])
+            turns[name] = peer(name, shape, pythons[family])
         else:
-            found[name] = ours(name, shape)
-    return found
+            turns[name] = ours(name, shape)
+    return turns
 
 
 def compare(name: str, rounds: int, steps: int, names: list[str], pythons: dict[str, str]) -> None:
@@ -217,7 +217,7 @@ def main() -> None:
     keep_memory()
     torch.manual_seed(0)
     peers = [f"{name}/{p}" for family in pythons for name in PEERS[family] for p in PRECISIONS]
-    names = arguments.contender or [*VARIANTS, "relu-dense", "autograd", *peers]
+    names = arguments.contender or [*DECLARED, "relu-dense", "autograd", *peers]
     for shape in arguments.shape or SHAPES:
         compare(shape, arguments.rounds, arguments.steps, names, pythons)
 

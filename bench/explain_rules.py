@@ -1,18 +1,20 @@
-"""Rules for features: time against its floor, and how well planted token sets are predicted.
+"""Rules for features: their time against a lower bound, and how well they predict planted tokens.
 
     python bench/explain_rules.py                      # 4 096 features, 500 000 tokens, L0 32
     python bench/explain_rules.py --features 16384 --tokens 1000000 --rounds 1
 
-Zipf's tokens over a vocabulary of 32 000. A third of the features fire on a planted set of 1 to 6
-tokens (on nine of ten occurrences, and on as many tokens again in a thousand by chance), a third
-only after a number, and a third anywhere by chance: for those there is no rule.
+Tokens follow Zipf's law over a vocabulary of 32 000. A third of the features fire on a planted set
+of 1 to 6 tokens (on nine of ten occurrences, and by chance on other tokens, a thousandth as many),
+a third do so only after a number, and a third anywhere by chance: for those there is no rule.
 
 ours   services.analyzer.explain.rules.find_rules on one thread
-floor  what no way can avoid: one sparse product of tokens and codes (scipy, float32), which gives
-       the mean activation of every feature on every token and nothing to choose by
+floor  what no method can avoid: one sparse product of tokens and codes (scipy, float32), which
+       gives the mean activation of every feature on every token, but chooses nothing
 
 Both run in turn in this process; time is the median of the rounds, memory the process's peak.
-Scores are Pearson's r on odd contexts, beside that of whoever knows the planted tokens.
+Scores are Pearson's r on odd contexts, beside the score of the planted tokens themselves.
+
+Z: entries of sparse codes.
 """
 
 from __future__ import annotations
@@ -36,10 +38,10 @@ from services.analyzer.explain.rules import Rule, find_rules
 from shared.data.token_stream import HeldOut
 
 VOCABULARY, CONTEXT = 32_000, 256
-PLANTED = 1_000  # tokens, the most common ones, that sets are made of
+PLANTED = 1_000  # the most common tokens, of which the sets are made
 NUMBERS = 3  # every third token of the vocabulary is a number
 FIRES, CHANCE = 0.9, 0.001
-SAMPLE = 100  # features of a kind that are scored
+SAMPLE = 100  # features of each kind that are scored
 
 
 def stream_of(rng: np.random.Generator, tokens: int) -> HeldOut:
@@ -52,13 +54,16 @@ def stream_of(rng: np.random.Generator, tokens: int) -> HeldOut:
 def planted(
     rng: np.random.Generator, ids: Any, places_of: list[Any], kind: int, density: float
 ) -> tuple[Any, Any, set[int]]:
-    """Where a feature fires and how strongly, and the tokens that it follows (none for kind 2)."""
+    """Where a feature fires and how strongly, two arrays [firings], and its planted tokens.
+
+    Kind 0 fires on its tokens, kind 1 on its tokens after a number; kind 2 has none.
+    """
     tokens: set[int] = set()
     where = np.empty(0, np.int64)
     if kind < 2:
         drawn = rng.choice(PLANTED, int(rng.integers(1, 7)), replace=False)
-        tokens = {int(one) for one in drawn}
-        where = np.concatenate([places_of[one] for one in sorted(tokens)])
+        tokens = {int(token) for token in drawn}
+        where = np.concatenate([places_of[token] for token in sorted(tokens)])
         if kind == 1:
             where = where[(where > 0) & (ids[where - 1] % NUMBERS == 0)]
         where = where[rng.random(len(where)) < FIRES]
@@ -72,11 +77,13 @@ def planted(
 def codes_of(
     rng: np.random.Generator, stream: HeldOut, features: int, l0: float
 ) -> tuple[Codes, list[set[int]]]:
-    """Codes of planted features; those that fire by chance make the L0 up to what is wanted."""
+    """Codes of planted features, and their planted tokens. Features that fire by chance bring the
+    L0 to about `l0`.
+    """
     ids = stream.tokens_CT.reshape(-1)
     order = np.argsort(ids, kind="stable")
     cuts = np.searchsorted(ids[order], np.arange(VOCABULARY + 1))
-    places_of = [order[cuts[one] : cuts[one + 1]] for one in range(VOCABULARY)]
+    places_of = [order[cuts[token] : cuts[token + 1]] for token in range(VOCABULARY)]
     columns, sets = [], []
     for feature in range(features):
         density = 1.5 * l0 / features
@@ -92,7 +99,7 @@ def codes_of(
 
 
 def floor(codes: Codes, stream: HeldOut) -> float:
-    """Seconds of the sums of all features at all tokens."""
+    """Seconds that the sums of all features at all tokens take."""
     began = time.perf_counter()
     ids = stream.tokens_CT.reshape(-1)
     ones = np.ones(len(ids), np.float32)
@@ -102,7 +109,7 @@ def floor(codes: Codes, stream: HeldOut) -> float:
 
 
 def ours(codes: Codes, stream: HeldOut, texts: list[str]) -> tuple[float, list[Rule | None]]:
-    """Seconds, and the rules."""
+    """The seconds that finding the rules takes, and the rules."""
     began = time.perf_counter()
     rules = find_rules(codes, stream, texts, np.arange(codes.width))
     return time.perf_counter() - began, rules
@@ -111,41 +118,41 @@ def ours(codes: Codes, stream: HeldOut, texts: list[str]) -> tuple[float, list[R
 def scores(
     codes: Codes, stream: HeldOut, texts: list[str], rules: list[Rule | None], sets: list[set[int]]
 ) -> dict[str, float]:
-    """Mean Pearson correlation on the odd contexts, of the rules and of who knows what was planted.
+    """Mean Pearson correlations on the odd contexts, of the rules and of the planted tokens.
 
-    Up to SAMPLE features of each kind; a feature without a rule has 0.
+    Up to SAMPLE features of each kind count; a feature without a rule has 0.
     """
     contexts, context = stream.tokens_CT.shape
     places = np.arange(contexts * context).reshape(contexts, context)[1::2].reshape(-1)
     ids = stream.tokens_CT.reshape(-1)
     by_feature = codes.by_feature()
-    found: dict[str, float] = {}
+    means: dict[str, float] = {}
     for kind, name in enumerate(("token_sets", "with_a_condition", "by_chance")):
-        own, known = [], []
+        of_rules, of_truth = [], []
         for feature in range(kind, len(rules), 3)[:SAMPLE]:
             truth = by_feature.at(feature, places)
             rule = rules[feature]
-            own.append(r(rule.simulate(stream, texts, places), truth) if rule else 0.0)
+            of_rules.append(r(rule.simulate(stream, texts, places), truth) if rule else 0.0)
             if kind == 2:
                 continue
-            planted_here = np.isin(ids[places], list(sets[feature]))
+            fires = np.isin(ids[places], list(sets[feature]))
             if kind == 1:
-                planted_here &= ids[np.maximum(places - 1, 0)] % NUMBERS == 0
-            known.append(r(planted_here.astype(np.float64), truth))
-        found[f"score_{name}"] = round(float(np.mean(own)), 3)
+                fires &= ids[np.maximum(places - 1, 0)] % NUMBERS == 0
+            of_truth.append(r(fires.astype(np.float64), truth))
+        means[f"score_{name}"] = round(float(np.mean(of_rules)), 3)
         if kind < 2:
-            found[f"score_{name}_if_known"] = round(float(np.mean(known)), 3)
-    return found
+            means[f"score_{name}_if_known"] = round(float(np.mean(of_truth)), 3)
+    return means
 
 
 def r(x: Any, y: Any) -> float:
     """Pearson's r; 0 where one is constant."""
-    known = np.ptp(x) > 0 and np.ptp(y) > 0
-    return float(np.corrcoef(x.astype(np.float64), y.astype(np.float64))[0, 1]) if known else 0.0
+    vary = np.ptp(x) > 0 and np.ptp(y) > 0
+    return float(np.corrcoef(x.astype(np.float64), y.astype(np.float64))[0, 1]) if vary else 0.0
 
 
 def main() -> None:
-    """Entry point."""
+    """Time and score the rules; print a JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--features", type=int, default=4096)
     parser.add_argument("--tokens", type=int, default=500_000)
@@ -165,7 +172,7 @@ def main() -> None:
         least.append(floor(codes, stream))
         taken, rules = ours(codes, stream, texts)
         seconds.append(taken)
-    found = {
+    report = {
         "features": options.features,
         "tokens": stream.tokens,
         "firings": codes.entries,
@@ -176,7 +183,7 @@ def main() -> None:
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
         **scores(codes, stream, texts, rules, sets),
     }
-    print(json.dumps(found, indent=1))
+    print(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":

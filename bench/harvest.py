@@ -1,4 +1,4 @@
-"""Speed of harvesting activations at `mlp_post`, ours and others in turn.
+"""Speed of harvesting activations at `mlp_post`: ours and others, in turn.
 
     python bench/harvest.py [--tokens 32768] [--rounds 5]
 
@@ -38,8 +38,8 @@ from shared.data.token_stream import TrainingStream
 from shared.lm.device import device
 
 VOCABULARY, HIDDEN, MLP, HEADS, KV_HEADS, CONTEXT = 32_000, 512, 1024, 16, 8, 256
-BATCH = 16  # contexts of one of the others' forward passes
-STEP = 3072  # vectors that sae-lens' store gives at a time
+BATCH = 16  # contexts per forward pass of the other contenders
+STEP = 3072  # vectors that sae-lens' store returns at a time
 Harvest = Callable[[], object]
 
 
@@ -59,7 +59,7 @@ def build_model() -> MistralForCausalLM:
 
 
 def ours(model: MistralForCausalLM, directory: Path, tokens: int) -> Harvest:
-    """What a dictionary's training reads from."""
+    """The source that a dictionary is trained from."""
     contexts = tokens // CONTEXT
     source = ModelSource(model, TrainingStream([directory], CONTEXT, 0), contexts, "mlp_post", 0)
     return lambda: source.read(0, 1)
@@ -134,19 +134,19 @@ def sae_lens(directory: Path, tokens: int) -> Harvest:
 
 
 def contenders(directory: Path, tokens: int) -> dict[str, Harvest]:
-    """Those that can be imported; every one has a model of its own."""
+    """The contenders that can be imported, each with a model of its own."""
     base, whole = build_model(), build_model()
-    found = {
+    harvests = {
         "ours": ours(build_model(), directory, tokens),
         "hook": hooked(base, base.model, directory, tokens),
         "whole-model": hooked(whole, whole, directory, tokens),
     }
     try:
         with redirect_stdout(sys.stderr):
-            found["sae-lens"] = sae_lens(directory, tokens)
+            harvests["sae-lens"] = sae_lens(directory, tokens)
     except ImportError as error:
         print(f"sae-lens is left out: {error}", file=sys.stderr)
-    return found
+    return harvests
 
 
 def main() -> None:

@@ -2,14 +2,14 @@
 
     python bench/lm_step.py [--shape paper|middle|demo|all] [--steps 5] [--compile] [--keep-memory]
 
-Both sides take their steps in turn in one process on the same batches (also the optimiser and
-clipping), so whatever else the machine does hits both. Prints medians [min - max] in tokens/s, the
+Both sides take their steps in turn in one process on the same batches (clipping and optimiser
+included), so whatever else the machine does hits both. Prints medians [min - max] in tokens/s, the
 ratio of the medians, and the median CPU seconds of a step, which other programs disturb least.
 
 The plain loop is `model(input_ids=x, labels=x).loss`, backward, clip_grad_norm_, AdamW with its
-defaults; "medium" is torch.set_float32_matmul_precision. --keep-memory tells the allocator what
-the train stage tells it (shared.lm.device.keep_memory), for all sides alike. --compile adds the
-same loop over torch.compile(model), which needs a C++ compiler.
+defaults; "medium" is torch.set_float32_matmul_precision. --keep-memory sets the allocator as the
+train stage does (shared.lm.device.keep_memory), for all sides alike. --compile adds the same loop
+over torch.compile(model), which needs a C++ compiler.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def ours(shape: str, precision: str) -> Side:
 
 
 def plain(shape: str, precision: str, products: str = "highest", compiled: bool = False) -> Side:
-    """transformers' model in the loop that its examples show."""
+    """The step of transformers' model in the loop that its examples show."""
     model = new_model(shape)
     forward = torch.compile(model) if compiled else model
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
@@ -119,7 +119,7 @@ def plain(shape: str, precision: str, products: str = "highest", compiled: bool 
 
 
 def zipf(count: int, shape: str) -> Tensor:
-    """Batches of tokens with the frequencies of words, [count, B, T]."""
+    """Batches of tokens with word-like frequencies (Zipf's law) [count, B, T]."""
     vocabulary, *_, batch, block = SHAPES[shape]
     weights = 1.0 / torch.arange(1, vocabulary + 1)
     draw = torch.Generator().manual_seed(1)

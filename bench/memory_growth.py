@@ -10,7 +10,6 @@ imports the stage's module. A ratio of 1 is a stage whose memory does not depend
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import resource
 import subprocess
@@ -23,17 +22,10 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-WORDS = 30_000  # different words of the made-up language
+WORDS = 30_000  # distinct words of the made-up language
 DOCUMENT = 200  # words of a document
 VOCABULARY = 1000
 BLOCK = 128
-MODULES = {
-    "corpus": "services.trainer.corpus.stage",
-    "tokenizer": "services.trainer.tokenizer",
-    "tokens": "services.trainer.tokens",
-    "initialise": "services.trainer.initialise",
-    "train": "services.trainer.train.stage",
-}
 ARCHITECTURE = {"hidden": 64, "mlp": 128, "heads": 4, "kv_heads": 2, "layers": 1, "context": BLOCK}
 TRAINING = {
     "epochs": 1.0,
@@ -77,22 +69,23 @@ def peak_bytes() -> int:
 def child(request: dict[str, Any]) -> None:
     """Run one stage (or only import it) and print its results and its peak."""
     sys.path.insert(0, str(ROOT))
+    from shared.stages.entry import stage_function
     from tests.support.stages import run_stage
 
-    module = importlib.import_module(MODULES[request["stage"]])
+    function = stage_function("services", "trainer", request["stage"])
     results: dict[str, Any] = {}
     begin = time.monotonic()
     if not request.get("import_only"):
-        inputs = {name: (Path(path), given) for name, (path, given) in request["inputs"].items()}
+        inputs = {name: (Path(path), values) for name, (path, values) in request["inputs"].items()}
         uploads = {digest: Path(path) for digest, path in request.get("uploads", {}).items()}
         parameters, directory = request["parameters"], Path(request["directory"])
-        _, results = run_stage(module.run, parameters, inputs, directory, uploads)
+        _, results = run_stage(function, parameters, inputs, directory, uploads)
     seconds = round(time.monotonic() - begin, 2)
     print(json.dumps({"results": results, "peak_bytes": peak_bytes(), "seconds": seconds}))
 
 
 def run(stage: str, **request: Any) -> dict[str, Any]:
-    """Run a stage in a process of its own; its results and peak."""
+    """Run a stage in a process of its own; returns its results, peak bytes and seconds."""
     done = subprocess.run(
         [sys.executable, __file__, "--child", json.dumps({"stage": stage, **request})],
         capture_output=True,
@@ -101,45 +94,45 @@ def run(stage: str, **request: Any) -> dict[str, Any]:
     )
     if done.returncode:
         raise SystemExit(f"{stage}: {done.stderr}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
 
 
 def chain(directory: Path, size: int, last: str) -> dict[str, dict[str, Any]]:
-    """The stages up to `last` on a corpus of `size` bytes."""
+    """Run the stages up to `last` on a corpus of `size` bytes; returns their reports by stage."""
     directory.mkdir()
     text = directory / "text.jsonl"
     write_corpus(text, size)
-    found: dict[str, dict[str, Any]] = {}
+    runs: dict[str, dict[str, Any]] = {}
 
     def step(stage: str, parameters: dict[str, Any], **inputs: str) -> None:
-        names = {name.replace("_", "/"): given for name, given in inputs.items()}
-        found[stage] = run(
+        sources = {name.replace("_", "/"): source for name, source in inputs.items()}
+        runs[stage] = run(
             stage,
             parameters=parameters,
             directory=str(directory / stage),
             uploads={"0" * 64: str(text)},
             inputs={
-                name: (str(directory / given / "output"), found[given]["results"])
-                for name, given in names.items()
+                name: (str(directory / source / "output"), runs[source]["results"])
+                for name, source in sources.items()
             },
         )
 
     source = {"source": "upload", "digest": "0" * 64, "format": "jsonl"}
     step("corpus", {"source": source})
     if last == "corpus":
-        return found
+        return runs
     training = {"how": "train", "vocab_size": VOCABULARY, "max_bytes": 500_000}
     step("tokenizer", {"tokenizer": training}, corpus_0="corpus")
     step("tokens", {"block": BLOCK}, corpus="corpus", tokenizer="tokenizer")
     if last == "train":
         step("initialise", {"architecture": ARCHITECTURE, "seed": 1}, tokenizer="tokenizer")
         step("train", TRAINING, model="initialise", tokens_0="tokens")
-    return found
+    return runs
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure every stage on both corpora and print the lines."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=float, default=2.0)
     parser.add_argument("--factor", type=int, default=10)
@@ -156,14 +149,14 @@ def main() -> None:
         for name, f in (("small", 1), ("large", arguments.factor))
     }
     with tempfile.TemporaryDirectory() as directory:
-        found = {name: chain(Path(directory) / name, size, last) for name, size in sizes.items()}
-    for name, runs in found.items():
+        chains = {name: chain(Path(directory) / name, size, last) for name, size in sizes.items()}
+    for name, runs in chains.items():
         for stage in stages:
             line = {"stage": stage, "corpus_bytes": sizes[name]}
             keys = ("peak_bytes", "seconds")
             print(json.dumps(line | {key: runs[stage][key] for key in keys}))
     for stage in stages:
-        small, large = (found[name][stage]["peak_bytes"] for name in ("small", "large"))
+        small, large = (chains[name][stage]["peak_bytes"] for name in ("small", "large"))
         print(
             json.dumps(
                 {

@@ -52,7 +52,7 @@ VOCABULARY = 32000
 
 
 def write_parent(directory: Path, size: str, seed: int) -> None:
-    """A model directory with random weights of that size."""
+    """Write a model directory with random weights of that size."""
     directory.mkdir(parents=True)
     config = {**CONFIGS[size], "vocab_size": VOCABULARY, "tie_word_embeddings": False}
     (directory / "config.json").write_text(json.dumps(config))
@@ -90,7 +90,7 @@ def shapes(size: str) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def ours(zero: Path, one: Path, output: Path) -> None:
-    """The whole stage: comparing the parents, tensors.jsonl and the copied files included."""
+    """Run the whole stage: comparing the parents, tensors.jsonl and copied files included."""
     stage = Stage(
         key="", kind="merge", parameters={"t": T},
         inputs={"at_zero": Input("", zero, {}), "at_one": Input("", one, {})},
@@ -100,7 +100,7 @@ def ours(zero: Path, one: Path, output: Path) -> None:
 
 
 def minimal(zero: Path, one: Path, output: Path) -> None:
-    """What one would write in a notebook."""
+    """A minimal loop, as one would write it in a notebook."""
     merged = {}
     with (
         safe_open(zero / "model.safetensors", "pt") as a,
@@ -158,18 +158,20 @@ def mergekit() -> Callable[[Path, Path, Path], None] | None:
 
 @contextlib.contextmanager
 def peak_memory() -> Iterator[list[float]]:
-    """Fills the list with the growth of the resident set in MB, sampled every millisecond."""
-    process, done, found = psutil.Process(), threading.Event(), [0.0]
+    """Yields a list of one number: the largest growth of the resident set so far, in MB, sampled
+    every millisecond.
+    """
+    process, done, peak = psutil.Process(), threading.Event(), [0.0]
     start = process.memory_info().rss
 
     def watch() -> None:
         while not done.wait(0.001):
-            found[0] = max(found[0], (process.memory_info().rss - start) / 1e6)
+            peak[0] = max(peak[0], (process.memory_info().rss - start) / 1e6)
 
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield found
+        yield peak
     finally:
         done.set()
         thread.join()

@@ -32,15 +32,18 @@ from bench.support.planted_world import Sizes, Truth, World, planted
 from services.analyzer.codes.codes import Codes
 from services.analyzer.codes.correlate import search
 from services.analyzer.match.edge import EdgeMatches
-from services.analyzer.match.pairing import match_codes
+from services.analyzer.match.pairing import edge_of, lowest_floor
 from services.analyzer.match.shares import mutual_pairs
 from services.sae.start import activation_scale
 from services.sae.training.loop import Trainer, start_state
 from services.sae.weights import fold_scale
 from shared.arrays import Float32Array
+from shared.lineage.statuses import alive
+from shared.stages.analyzer import MatchParameters
 from shared.stages.sae import DictionaryParameters
 
 THRESHOLD, MIN_FIRINGS = 0.8, 10
+MATCHING = MatchParameters(threshold=THRESHOLD, min_firings=MIN_FIRINGS)
 STANDS_FOR = 0.5  # least r between a dictionary's feature and the true one
 BATCH = 512  # vectors of a training step
 Marks = dict[str, set[tuple[object, ...]]]  # status -> what has it
@@ -61,7 +64,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Score:
-    """How well one status was told."""
+    """Precision and recall of one status."""
 
     codes: str
     status: str
@@ -81,7 +84,7 @@ def codes_of(dense_NF: Float32Array) -> Codes:
 def trained_codes(
     train_ND: Float32Array, held_ND: Float32Array, setting: Setting, seed: int
 ) -> Codes:
-    """Features of a dictionary trained on some activations, over others."""
+    """Codes of held-out activations by a dictionary that was trained on others."""
     parameters = _parameters(setting, seed)
     generator = torch.Generator().manual_seed(seed)
     x_ND = torch.from_numpy(train_ND)
@@ -120,15 +123,22 @@ def _parameters(setting: Setting, seed: int) -> DictionaryParameters:
 
 
 def stands_for(trained: Codes, true: Codes) -> dict[int, int]:
-    """The dictionary's feature for each true one that has one."""
+    """The dictionary's feature that stands for each true feature, where one does."""
     pairs = search(trained, true, STANDS_FOR).pairs
     mutual = mutual_pairs(pairs.parent_Z, pairs.child_Z, pairs.r_Z)
     of_true = pairs.child_Z[mutual].tolist()
     return dict(zip(of_true, pairs.parent_Z[mutual].tolist(), strict=True))
 
 
-def told(edge: EdgeMatches, parents: dict[int, int], children: dict[int, int]) -> Marks:
-    """What the edge says of the true features, given the features that stand for them."""
+def matched(parent: Codes, child: Codes) -> EdgeMatches:
+    """The edge of two streams, as the match stage makes it."""
+    live = alive(parent.firings, MIN_FIRINGS), alive(child.firings, MIN_FIRINGS)
+    partners = search(parent, child, lowest_floor(MATCHING.floor, THRESHOLD), *live)
+    return edge_of(parent, child, partners, THRESHOLD, MIN_FIRINGS, MATCHING.parts)
+
+
+def edge_marks(edge: EdgeMatches, parents: dict[int, int], children: dict[int, int]) -> Marks:
+    """The statuses that an edge gives to the true features, by way of those that stand for them."""
     marks: Marks = {name: set() for name in ("persist", "disappear", "emerge", "split", "merge")}
     of_parent, of_child = edge.statuses(THRESHOLD)
     true_child = {own: true for true, own in children.items()}
@@ -146,24 +156,24 @@ def told(edge: EdgeMatches, parents: dict[int, int], children: dict[int, int]) -
 
 
 def planted_marks(truth: Truth) -> Marks:
-    """The same, as it is."""
+    """The true statuses."""
     marks: Marks = {"persist": set(truth.pairs)}
     for status in ("disappear", "emerge", "split", "merge"):
         marks[status] = {
             (side, number)
             for side, statuses in (("parent", truth.parent), ("child", truth.child))
-            for number, found in enumerate(statuses)
-            if found == status
+            for number, other in enumerate(statuses)
+            if other == status
         }
     return marks
 
 
-def scores(codes: str, found: Marks, truth: Marks) -> list[Score]:
-    """Precision, recall and their harmonic mean; precision of nothing told is 1."""
+def scores(codes: str, marks: Marks, truth: Marks) -> list[Score]:
+    """Precision, recall and their harmonic mean; without a mark, precision is 1."""
     rows = []
     for status, right in truth.items():
-        hits = len(found[status] & right)
-        precision = hits / len(found[status]) if found[status] else 1.0
+        hits = len(marks[status] & right)
+        precision = hits / len(marks[status]) if marks[status] else 1.0
         recall = hits / len(right) if right else 1.0
         f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
         rows.append(Score(codes, status, precision, recall, f1))
@@ -171,15 +181,15 @@ def scores(codes: str, found: Marks, truth: Marks) -> list[Score]:
 
 
 def run(seed: int, setting: Setting, trained: bool = True) -> list[Score]:
-    """Scores of every status with the true codes and, if wanted, with trained dictionaries."""
+    """Scores of every status with the true codes and, if `trained`, with trained dictionaries."""
     rng = np.random.default_rng(seed)
     world = planted(setting.sizes, rng)
     held_NQ, _ = world.draw(rng, setting.tokens)
     parent, child = (codes_of(dense) for dense in world.codes(held_NQ))
     truth = planted_marks(world.truth)
-    edge = match_codes(parent, child, THRESHOLD, MIN_FIRINGS)
+    edge = matched(parent, child)
     itself = [{number: number for number in range(side.width)} for side in (parent, child)]
-    rows = scores("true", told(edge, *itself), truth)
+    rows = scores("true", edge_marks(edge, *itself), truth)
     if trained:
         rows += _with_dictionaries(world, held_NQ, (parent, child), setting, seed, truth)
     return rows
@@ -200,9 +210,9 @@ def _with_dictionaries(
         trained_codes(train_ND, held_ND, setting, 2 * seed + number)
         for number, (train_ND, held_ND) in enumerate(sides)
     ]
-    edge = match_codes(codes[0], codes[1], THRESHOLD, MIN_FIRINGS)
+    edge = matched(codes[0], codes[1])
     parents, children = (stands_for(*pair) for pair in zip(codes, true, strict=True))
-    return scores("trained", told(edge, parents, children), truth)
+    return scores("trained", edge_marks(edge, parents, children), truth)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
     python bench/upload.py [--gigabytes 2]
 
 Makes a JSONL file, starts an API with a store of its own (and a Valkey), sends the file by REST
-with its checksum, and looks at the API's resident memory every 50 ms. One JSON line: memory before
+with its checksum, and samples the API's resident memory every 50 ms. One JSON line: memory before
 the upload, the most memory during it, seconds, and the floor, which is the time to copy the file to
 the same disk and sync it (the API also hashes it and parses every line of it).
 """
@@ -27,7 +27,7 @@ LINE = json.dumps({"text": "The old lighthouse keeper counted the ships again. "
 
 
 def write_corpus(path: Path, size: int) -> str:
-    """JSONL of about `size` bytes; returns its sha256."""
+    """Write JSONL of about `size` bytes; returns its sha256."""
     digest = hashlib.sha256()
     block = (LINE * (MEBI // len(LINE))).encode()
     with path.open("wb") as handle:
@@ -37,8 +37,8 @@ def write_corpus(path: Path, size: int) -> str:
     return digest.hexdigest()
 
 
-def copied(path: Path) -> float:
-    """Seconds that copying the file to the same disk takes, synced."""
+def copy_seconds(path: Path) -> float:
+    """Seconds that it takes to copy the file to the same disk and sync it."""
     began = time.perf_counter()
     target = path.with_suffix(".copy")
     with path.open("rb") as source, target.open("wb") as handle:
@@ -52,7 +52,7 @@ def copied(path: Path) -> float:
 
 
 class Peak(threading.Thread):
-    """The most resident memory of a process until it is told to stop looking."""
+    """The most resident memory of a process, sampled every 50 ms until `over` is set."""
 
     def __init__(self, process: psutil.Process) -> None:
         super().__init__(daemon=True)
@@ -61,13 +61,13 @@ class Peak(threading.Thread):
         self._process = process
 
     def run(self) -> None:
-        """Look, again and again."""
+        """Sample the memory until `over` is set."""
         while not self.over.wait(0.05):
             self.bytes = max(self.bytes, self._process.memory_info().rss)
 
 
 def main() -> None:
-    """Send, and look."""
+    """Upload a large file while watching the memory of the API; print a line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigabytes", type=float, default=2)
     options = parser.parse_args()
@@ -77,7 +77,7 @@ def main() -> None:
     ):
         path = Path(directory) / "corpus.jsonl"
         digest = write_corpus(path, int(options.gigabytes * 1e9))
-        floor = copied(path)
+        floor = copy_seconds(path)
         idle = api.memory_info().rss
         peak = Peak(api)
         peak.start()

@@ -18,10 +18,10 @@ HEADER = "# Made of observability/prometheus/rules by `python k8s/rules.py`; edi
 
 def groups() -> list[dict[str, Any]]:
     """The groups of all rule files, in the order of the files' names."""
-    found: list[dict[str, Any]] = []
+    merged: list[dict[str, Any]] = []
     for source in sorted(SOURCES.glob("*.yml")):
-        found += yaml.safe_load(source.read_text())["groups"]
-    return found
+        merged += yaml.safe_load(source.read_text())["groups"]
+    return merged
 
 
 def text() -> str:

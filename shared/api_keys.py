@@ -1,4 +1,4 @@
-"""API keys as they are configured: a name, what it may do, and the hash of the key itself."""
+"""API keys as they are configured: a name, what the key may do, and the hash of the key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 Scope = Literal["read", "submit", "admin"]
-KEY_PREFIX = "lineament_"  # easy to find where it should not be: the log blots it out
+KEY_PREFIX = "lineament_"  # makes keys easy to find where they should not be; logs blot them out
 KEY_BYTES = 32
 
 
@@ -48,7 +48,9 @@ class ApiKey(BaseModel):
 
     name: Name = Field(description="Owner of what the key submits.")
     sha256: Hash = Field(description="SHA-256 of the key, hexadecimal.")
-    scopes: frozenset[Scope] = Field(min_length=1, description="admin has submit, submit read.")
+    scopes: frozenset[Scope] = Field(
+        min_length=1, description="admin includes submit, and submit includes read."
+    )
     rate: Rate | None = Field(None, description="Requests per unit of time, like 1200/minute.")
     open_experiments: int | None = Field(None, ge=0, description="0 for no limit.")
     upload_bytes: int | None = Field(None, gt=0, description="Largest upload.")
@@ -60,10 +62,10 @@ def new_key() -> str:
 
 
 def key_hash(key: str) -> str:
-    """What is configured of a key.
+    """The hash under which a key is configured: its SHA-256, hexadecimal.
 
-    A plain SHA-256: slow, salted hashes are for passwords, which can be guessed. A key has 256
-    random bits, so nobody finds it from its hash however fast that is, and every request pays.
+    Slow, salted hashes are for passwords, which can be guessed. A key has 256 random bits, so
+    nobody finds it from its hash however fast that is, and every request has to compute it.
     """
     return hashlib.sha256(key.encode()).hexdigest()
 
@@ -72,9 +74,9 @@ _LIST = TypeAdapter(tuple[ApiKey, ...])
 
 
 def parse_keys(text: str) -> tuple[ApiKey, ...]:
-    """The keys of a JSON list; ValueError with one sentence, which never repeats what was given.
+    """The keys of a JSON list; ValueError with one sentence, which never repeats the input.
 
-    Somebody who mistakes the key for its hash must not find it in a log.
+    A key that somebody enters in place of its hash must not end up in a log.
     """
     if not text.strip():
         return ()
@@ -85,12 +87,12 @@ def parse_keys(text: str) -> tuple[ApiKey, ...]:
         place = ".".join(str(part) for part in first["loc"]) or "the list"
         raise ValueError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from None
     for field in ("name", "sha256"):
-        if twice := _twice(getattr(key, field) for key in keys):
-            raise ValueError(f"{field}: two keys have {twice}")
+        if duplicate := _duplicate(getattr(key, field) for key in keys):
+            raise ValueError(f"{field}: two keys have {duplicate}")
     return keys
 
 
-def _twice(values: Iterable[str]) -> str | None:
+def _duplicate(values: Iterable[str]) -> str | None:
     seen: set[str] = set()
     for value in values:
         if value in seen:

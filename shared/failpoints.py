@@ -1,9 +1,9 @@
 """Named moments at which the fault suite can make a process die, stop or fail.
 
-Nothing happens unless LINEAMENT_FAILPOINTS names a directory and that directory holds a file with
-the name of the point. The first process that gets there takes it (the file is renamed to
-POINT.PID) and does what it says: "kill", "stop" (SIGSTOP, until somebody sends SIGCONT), "sleep
-SECONDS" or "full" (no space left).
+Nothing happens unless LINEAMENT_FAILPOINTS names a directory and that directory has a file with the
+name of the point. The first process that gets there takes the file (by renaming it to POINT.PID)
+and does what it says: "kill", "stop" (SIGSTOP, until somebody sends SIGCONT), "sleep SECONDS" or
+"full" (no space left).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pathlib import Path
 
 POINTS = (
     "after-shard",  # a shard of harvested activations is written
-    "inside-checkpoint",  # in the stage: the checkpoint's files are written, it is not whole yet
+    "inside-checkpoint",  # in the stage: the checkpoint's files are written, it is not complete yet
     "before-checkpoint-pointer",  # in the supervisor: files are stored, nothing points to them
     "before-manifest",  # the artifact's files are stored, the manifest is not
-    "after-manifest",  # the manifest is there, the lease is still held, nobody was told
+    "after-manifest",  # the manifest is there, the lease is still held, nobody was notified
     "after-acquire",  # the lease was taken, no attempt is recorded yet
 )
 
 
 def reached(point: str) -> None:
-    """Say that a named moment has come; OSError where the file there asks for a full disk."""
+    """Mark that a named moment has come; OSError where the file asks for a full disk."""
     directory = os.environ.get("LINEAMENT_FAILPOINTS")
     if directory is None:
         return

@@ -1,4 +1,4 @@
-"""Everything that is configured from outside, read from LINEAMENT_* when a process starts."""
+"""The settings of a process, read from LINEAMENT_* when it starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TRACING = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
 class SettingsError(ValueError):
-    """A setting cannot be used: one sentence for each, led by the variable, never its value."""
+    """Settings that cannot be used: a sentence each, led by the variable, never with its value."""
 
     def __init__(self, why: ValidationError | str) -> None:
         super().__init__(why if isinstance(why, str) else "; ".join(map(_sentence, why.errors())))
@@ -57,16 +57,16 @@ class Settings(BaseSettings):
     )
     checkpoint: float = Field(60.0, gt=0, description="Longest time between two checkpoints.")
     grace: float = Field(25.0, gt=0, description="Time a stage has to leave before it is killed.")
-    stall: float = Field(1800.0, gt=0, description="A stage that says nothing this long is killed.")
+    stall: float = Field(1800.0, gt=0, description="A stage silent for this long is killed.")
     poll: float = Field(1.0, gt=0, description="The reconciler looks around at least this often.")
     attempts: int = Field(3, ge=1, description="Attempts without progress before a stage fails.")
     cache_limit: int = Field(
-        50_000_000_000, ge=0, description="Copies of artifacts that a worker keeps (S3 only)."
+        50_000_000_000, ge=0, description="Size of artifacts that a worker caches (S3 only)."
     )
     s3_endpoint: str = Field(
         "", description="S3 server, host:port or URL; empty: the store is a local directory."
     )
-    s3_bucket: str = Field("lineament", description="Bucket; it is made when it is missing.")
+    s3_bucket: str = Field("lineament", description="Bucket; created if it is missing.")
     s3_prefix: str = Field("", description="Names in the bucket start with this and a slash.")
     s3_access_key: str = Field("", description="Access key of the S3 server.")
     s3_secret_key: SecretStr = Field(SecretStr(""), description="Secret key of the S3 server.")
@@ -91,34 +91,34 @@ class Settings(BaseSettings):
     explain_model: str = Field("", description="Name of the language model on that server.")
     explain_key: SecretStr = Field(SecretStr(""), description="Key of that server; may be empty.")
     explain_label: str = Field(
-        "language model", description="What reports call that language model."
+        "language model", description="Name of that language model in reports."
     )
     explain_concurrency: int = Field(
-        4, ge=1, le=256, description="Requests of one stage to that server at the same time."
+        4, ge=1, le=256, description="Requests that one stage sends to that server at a time."
     )
     explain_timeout: float = Field(
-        60.0, gt=0, description="Longest time for one answer of that server."
+        60.0, gt=0, description="Longest wait for an answer of that server."
     )
     upload_limit: int = Field(50_000_000_000, gt=0, description="Largest upload.")
     redirect_downloads: bool = Field(
-        False, description="Send downloads of artifacts to the object store by presigned URLs."
+        False, description="Redirect downloads of artifacts to presigned URLs of the object store."
     )
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = Field(
         (), description="API keys, the JSON list that `lineament key` prints; none: loopback only."
     )
     open: bool = Field(
-        False, description="Answer without keys whoever reaches the address, not only loopback."
+        False, description="Answer requests without keys from any address, not only loopback."
     )
-    rate: Rate = Field("1200/minute", description="Requests of one key or client; or `off`.")
+    rate: Rate = Field("1200/minute", description="Requests allowed per key or client; or `off`.")
     open_experiments: int = Field(
-        0, ge=0, description="Running experiments of one key; 0 for no limit."
+        0, ge=0, description="Running experiments allowed per key; 0 for no limit."
     )
     trusted_hosts: str = Field(
         "localhost,127.0.0.1,[::1]",
-        description="Names that requests may ask this server by; `*.example.org` for all below.",
+        description="Host names that requests may use; `*.example.org` for all below it.",
     )
     trusted_proxies: str = Field(
-        "", description="Addresses of proxies whose X-Forwarded-For is believed."
+        "", description="Addresses of proxies whose X-Forwarded-For is trusted."
     )
 
     @field_validator("trace_endpoint")
@@ -188,7 +188,7 @@ class Settings(BaseSettings):
     @field_validator("explain_key")
     @classmethod
     def _check_explain_key(cls, value: SecretStr) -> SecretStr:
-        key = value.get_secret_value().strip()  # a file of a secret ends with a line's end
+        key = value.get_secret_value().strip()  # a secret's file may end with a newline
         if not re.fullmatch(r"[!-~]*", key):
             raise ValueError("must be printable ASCII characters without spaces")
         return SecretStr(key)
@@ -215,29 +215,29 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_explainer(self) -> Self:
-        for one, other in (("URL", "MODEL"), ("MODEL", "URL")):
-            if getattr(self, f"explain_{one.lower()}") and not getattr(
-                self, f"explain_{other.lower()}"
+        for name, needed in (("URL", "MODEL"), ("MODEL", "URL")):
+            if getattr(self, f"explain_{name.lower()}") and not getattr(
+                self, f"explain_{needed.lower()}"
             ):
-                raise ValueError(f"LINEAMENT_EXPLAIN_{one}: needs LINEAMENT_EXPLAIN_{other}")
+                raise ValueError(f"LINEAMENT_EXPLAIN_{name}: needs LINEAMENT_EXPLAIN_{needed}")
         if not self.explain_label:
             raise ValueError("LINEAMENT_EXPLAIN_LABEL: must not be empty")
         return self
 
     def thread_count(self) -> int:
-        """Threads that a stage uses."""
+        """The number of threads that a stage uses."""
         return self.threads or os.cpu_count() or 1
 
     def open_store(self, prove: bool = True) -> Store:
         """The object store: S3 when an endpoint is set, the local directory otherwise.
 
-        With `prove` the bucket is made when it is missing, and the server has to show that it
-        keeps conditional creates; UnfitStoreError if it does not. A process that another one
-        started, and that one has proved it, need not.
+        With `prove` the bucket is created if it is missing, and the server has to show that it
+        keeps conditional creates; UnfitStoreError if it does not. A process need not prove it when
+        the process that started it has done so.
         """
         if not self.s3_endpoint:
             return LocalStore(self.data / "store")
-        from shared.store.s3.s3 import S3Store  # a laptop's start does not wait for its client
+        from shared.store.s3.s3 import S3Store  # slow to load, and a local store needs no client
 
         store = S3Store(
             endpoint=self.s3_endpoint,
@@ -256,7 +256,7 @@ class Settings(BaseSettings):
 
 
 def installed(package: str) -> bool:
-    """True when a package could be imported."""
+    """True when a package can be imported."""
     try:
         return importlib.util.find_spec(package) is not None
     except ModuleNotFoundError:  # not even the package that it would be in
@@ -264,8 +264,10 @@ def installed(package: str) -> bool:
 
 
 def secrets_directory() -> Path | None:
-    """Where files named like the variables lie, in any case: LINEAMENT_SECRETS, or where Docker
-    puts them. SettingsError when the named one is not a directory.
+    """The directory with one file for each secret variable, named like it in upper or lower case.
+
+    It is the one that LINEAMENT_SECRETS names, else Docker's; None when there is none.
+    Raises SettingsError when the named one is not a directory.
     """
     named = os.environ.get("LINEAMENT_SECRETS")
     folder = Path(named or USUAL_SECRETS)

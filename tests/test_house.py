@@ -6,6 +6,7 @@ CONTRIBUTING.md has the rules; where one of these tests fails, the remedy is a r
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
 CODE = ("api", "services", "shared", "bench", "observability/dashboards", "compose", "k8s")
 SOURCES = {".py", ".html", ".js", ".css", ".txt"}
 MOST_LINES = 400  # of a file
@@ -21,6 +23,9 @@ MOST_COLUMNS = 120  # of a template, a script or a style sheet; ruff has Python'
 MOST_FILES = 16  # of a folder
 # One file each for things of which there are many.
 COLLECTIONS = {"services/analyzer/report/figures": 22, "services/trainer/corpus/builtin": 22}
+
+# An entry of a registry has two files of one name: what a spec may ask of it, and its code.
+DECLARATIONS = ("shared/spec/variants/", "shared/spec/merges/", "shared/spec/builtins/")
 
 # Basenames that several files have, with the one thing that all of them are about.
 SHARED_NAMES = {
@@ -86,7 +91,8 @@ def repeated() -> dict[str, list[str]]:
     """Basenames of several source files, with these files."""
     places = defaultdict(list)
     for path in files(".py"):
-        if not path.stem.startswith("__"):
+        declares = path.stem != "base" and named(path).startswith(DECLARATIONS)
+        if not path.stem.startswith("__") and not declares:
             places[path.stem].append(named(path))
     return {name: where for name, where in places.items() if len(where) > 1}
 
@@ -99,3 +105,36 @@ def test_files_of_one_name_are_about_one_thing() -> None:
 @pytest.mark.parametrize("name", SHARED_NAMES)
 def test_a_shared_name_is_still_shared(name: str) -> None:
     assert name in repeated()
+
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs", "observability", "bench")
+# A path of the project as documents write it: a folder, a slash, a name with an ending.
+MADE = ("report/report.html",)  # by `make demo`
+MENTIONED = re.compile(r"(?<![\w/.-])((?:\w[\w-]*/)+[\w.-]+\.(?:py|ya?ml|json|toml|md|txt|html))\b")
+
+
+def documents() -> Iterator[Path]:
+    for name in DOCUMENTS:
+        path = ROOT / name
+        yield from sorted(path.rglob("*.md")) if path.is_dir() else [path]
+
+
+def test_files_that_documents_name_exist() -> None:
+    mentions = [
+        (named(document), match[1])
+        for document in documents()
+        for match in MENTIONED.finditer(document.read_text())
+    ]
+    assert len(mentions) > 20
+    assert [(where, name) for where, name in mentions if not exists(name)] == []
+
+
+def exists(name: str) -> bool:
+    """True for a file of the project, named from its root or by the end of its path."""
+    return name in MADE or (ROOT / name).exists() or any(ROOT.glob(f"*/**/{name}"))
+
+
+def test_every_folder_of_code_has_a_line_in_the_readme() -> None:
+    layout = README.read_text().partition("## Layout")[2].partition("\n## ")[0]
+    folders = {named(path.parent) + "/" for path in files(".py") if path.name == "__init__.py"}
+    assert {folder for folder in folders if f"{folder} " not in layout} == set()

@@ -15,8 +15,8 @@ from api.cli.patience import FIRST_PAUSE, Patience
 from api.cli.sse import Event, read_events
 from shared.records.artifacts import sha256_of
 
-PATIENCE = 60.0  # seconds for which a server that has answered before may be away
-AWAY = (502, 503, 504)  # what stands before a server that restarts says
+PATIENCE = 60.0  # seconds to wait for a server that has answered before
+AWAY = (502, 503, 504)  # a proxy's while the server restarts, or ours without store or Redis
 SPEC = {"Content-Type": "application/yaml"}
 ENDED = ("complete", "failed", "cancelled")
 
@@ -28,11 +28,11 @@ class Refused(Exception):
 
 
 class _AwayError(Exception):
-    """Something behind the server is away."""
+    """The server, or something that it needs, does not answer at the moment."""
 
 
 def _checked(answer: httpx.Response) -> httpx.Response:
-    """The answer itself, if it is a good one."""
+    """The answer if it is a success; raises Refused for a 3xx or 4xx, _AwayError for AWAY."""
     if answer.status_code in AWAY:
         raise _AwayError(f"status {answer.status_code}")
     if answer.is_client_error or answer.is_redirect:
@@ -43,20 +43,26 @@ def _checked(answer: httpx.Response) -> httpx.Response:
 
 def _detail(answer: httpx.Response) -> str:
     try:
-        said = answer.json()
-        return str(said.get("detail") or said["title"])
+        problem = answer.json()
+        return str(problem.get("detail") or problem["title"])
     except (ValueError, KeyError, AttributeError):
         return f"{answer.url}: {answer.status_code} {answer.reason_phrase}"
 
 
+def _without_none(params: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
 class Client:
-    """Talks to one Lineament server, and waits for it when it is away for a moment.
+    """A client of one Lineament server that waits when the server is away for a moment.
 
-    Every method raises Refused when the server refuses, and Unreachable (api.cli.patience) when it
-    does not answer: at once if it never did. `say` is told when waiting begins; `tend` is called
-    now and then while there is nothing to do, by the thread that called.
+    Every method raises Refused when the server refuses the request, and Unreachable
+    (api.cli.patience) when it does not answer: at once if it has never answered. `say` is called
+    with a sentence when waiting begins; `tend` is called from time to time while the calling thread
+    waits.
 
-    The API key comes from LINEAMENT_API_KEY: on a command line everybody on the machine reads it.
+    The API key is read from LINEAMENT_API_KEY: on a command line, everybody on the machine could
+    read it.
     """
 
     def __init__(
@@ -77,7 +83,7 @@ class Client:
         return Patience(self._url, PATIENCE if self._answered else 0.0, self._say)
 
     def _patiently(self, attempt: Callable[[], Result]) -> Result:
-        """The result of the attempt, repeated while the server is away. It must be harmless to
+        """Repeat `attempt` while the server is away, and return its result. It must be harmless to
         carry it out twice, as every request of this client is.
         """
         patience = self._patience()
@@ -96,8 +102,9 @@ class Client:
 
     def submit(self, spec: bytes) -> dict[str, Any]:
         """Submit a spec; Refused if it is wrong."""
-        made: dict[str, Any] = self._json("POST", "/v1/experiments", content=spec, headers=SPEC)
-        return made
+        path = "/v1/experiments"
+        experiment: dict[str, Any] = self._json("POST", path, content=spec, headers=SPEC)
+        return experiment
 
     def plan(self, spec: bytes) -> dict[str, Any]:
         """What submitting would do; Refused if the spec is wrong."""
@@ -106,22 +113,21 @@ class Client:
         return plan
 
     def experiments(self, most: int, **filters: Any) -> tuple[list[dict[str, Any]], list[str]]:
-        """The newest experiments, `most` of them at most, and a sentence for each among them that
-        the server cannot read; filters as in the API.
+        """Up to `most` of the newest experiments, and a sentence for each one among them that the
+        server cannot read. `filters` are the query parameters of the API.
         """
-        found: list[dict[str, Any]] = []
+        experiments: list[dict[str, Any]] = []
         unreadable: list[str] = []
         cursor: str | None = None
-        while len(found) < most:
-            params = {"size": min(100, most - len(found)), "cursor": cursor, **filters}
-            given = {name: value for name, value in params.items() if value is not None}
-            page = self._json("GET", "/v1/experiments", params=given)
-            found += page["items"]
-            unreadable += [one["reason"] for one in page.get("unreadable", ())]
+        while len(experiments) < most:
+            params = {"size": min(100, most - len(experiments)), "cursor": cursor, **filters}
+            page = self._json("GET", "/v1/experiments", params=_without_none(params))
+            experiments += page["items"]
+            unreadable += [view["reason"] for view in page.get("unreadable", ())]
             cursor = page["next_page"]
             if cursor is None:
                 break
-        return found, unreadable
+        return experiments, unreadable
 
     def experiment(self, number: str) -> dict[str, Any]:
         """One experiment."""
@@ -129,37 +135,37 @@ class Client:
         return experiment
 
     def cancel(self, number: str) -> dict[str, Any]:
-        """Stop working on an experiment."""
+        """Cancel an experiment."""
         experiment: dict[str, Any] = self._json("POST", f"/v1/experiments/{number}/cancel")
         return experiment
 
     def retry(self, number: str) -> dict[str, Any]:
-        """Take an experiment up again."""
+        """Resume a failed or cancelled experiment."""
         experiment: dict[str, Any] = self._json("POST", f"/v1/experiments/{number}/retry")
         return experiment
 
     def stages(self, number: str) -> list[dict[str, Any]]:
-        """Its stages."""
+        """The stages of an experiment."""
         stages: list[dict[str, Any]] = self._json("GET", f"/v1/experiments/{number}/stages")
         return stages
 
     def events(self, number: str) -> Iterator[Event]:
-        """The experiment's events until it has ended, over restarts of the server."""
-        seen: dict[str, str] = {}
+        """The experiment's events until it has ended, across restarts of the server."""
+        resume: dict[str, str] = {}
         patience = self._patience()
         while True:
-            heard, trouble = False, "the stream of events ended"
+            received, trouble = False, "the stream of events ended"
             try:
-                for event in self._stream(number, seen):
-                    heard, patience = True, self._patience()
+                for event in self._stream(number, resume):
+                    received, patience = True, self._patience()
                     if event.id is not None:
-                        seen = {"Last-Event-ID": event.id}
+                        resume = {"Last-Event-ID": event.id}
                     yield event
                     if event.name == "experiment" and event.data["state"] in ENDED:
                         return
             except (httpx.TransportError, _AwayError) as error:
                 trouble = str(error)
-            if heard:  # a connection that worked was cut: as a rule the next one works
+            if received:  # a working connection was cut: as a rule the next one works
                 time.sleep(FIRST_PAUSE)
             else:
                 patience.wait(trouble)
@@ -176,18 +182,18 @@ class Client:
     ) -> Iterator[bytes]:
         """The log of a stage, in pieces; with `follow` until the attempt ends."""
         params = {"attempt": attempt, "tail": tail, "follow": follow}
-        given = {name: value for name, value in params.items() if value is not None}
+        query = _without_none(params)
         path = f"/v1/experiments/{number}/stages/{key}/log"
         patience = self._patience()
         try:
-            # Nothing is written for as long as the stage has nothing to say.
-            with self._http.stream("GET", path, params=given, timeout=None) as answer:
+            # No timeout: nothing arrives for as long as the stage writes nothing.
+            with self._http.stream("GET", path, params=query, timeout=None) as answer:
                 yield from _checked(answer).iter_raw()
         except (httpx.TransportError, _AwayError) as error:
             patience.fail(error)
 
     def upload(self, name: str, path: Path, text_column: str) -> dict[str, Any]:
-        """Upload a file, streamed, with its checksum; Refused if it cannot be used."""
+        """Stream a file to the server with its checksum; Refused if it cannot be used."""
         digest = sha256_of(path)
 
         def attempt() -> httpx.Response:
@@ -216,7 +222,7 @@ class Client:
 
     def _save(self, key: str, name: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Streamed by the server: the object store may have no address that this machine knows.
+        # Streamed by the server: this machine may be unable to reach the object store.
         params = {"redirect": False}
         with (
             self._http.stream("GET", f"/v1/artifacts/{key}/files/{name}", params=params) as answer,

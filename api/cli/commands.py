@@ -24,7 +24,9 @@ from api.cli.terminal import (
 
 commands = typer.Typer()
 
-Number = Annotated[str, typer.Argument(metavar="ID", help="Experiment.", show_default=False)]
+Number = Annotated[
+    str, typer.Argument(metavar="ID", help="Id of an experiment.", show_default=False)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 
@@ -34,7 +36,7 @@ def _write(value: Any) -> None:
 
 @commands.command()
 def submit(spec: SpecFile, data: DataDirectory = DATA, server: Server = None) -> None:
-    """Submit an experiment and print its id; it goes on without this command."""
+    """Submit an experiment and print its id; it keeps running after this command ends."""
     text = read_spec(spec)
     with running(data, server) as client:
         sys.stdout.write(f"{client.submit(text)['id']}\n")
@@ -47,18 +49,18 @@ def list_experiments(
     state: Annotated[
         list[str] | None, typer.Option(help="running, complete, failed or cancelled; repeatable.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Letters in the name.")] = None,
-    owner: Annotated[str | None, typer.Option(help="Name of an API key.")] = None,
+    name: Annotated[str | None, typer.Option(help="Text in the name.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Name of the API key.")] = None,
     most: Annotated[int, typer.Option("--most", "-n", min=1, help="How many at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List experiments, newest first."""
     with running(data, server) as client:
-        found, unreadable = client.experiments(most, state=state or None, name=name, owner=owner)
+        listed, unreadable = client.experiments(most, state=state or None, name=name, owner=owner)
     if as_json:
-        _write(found)
+        _write(listed)
     else:
-        out.print(experiments_table(found))
+        out.print(experiments_table(listed))
         for sentence in unreadable:
             out.print(sentence, highlight=False, markup=False)
 
@@ -78,14 +80,14 @@ def status(
 
 @commands.command()
 def cancel(number: Number, data: DataDirectory = DATA, server: Server = None) -> None:
-    """Stop working on an experiment; what is finished stays."""
+    """Cancel an experiment; finished stages are kept."""
     with running(data, server) as client:
         out.print(f"{number} is {client.cancel(number)['state']}", highlight=False)
 
 
 @commands.command()
 def retry(number: Number, data: DataDirectory = DATA, server: Server = None) -> None:
-    """Take a failed or cancelled experiment up again, from what exists."""
+    """Resume a failed or cancelled experiment from what exists."""
     with running(data, server) as client:
         out.print(f"{number} is {client.retry(number)['state']}", highlight=False)
 
@@ -93,13 +95,13 @@ def retry(number: Number, data: DataDirectory = DATA, server: Server = None) -> 
 @commands.command()
 def logs(
     number: Number,
-    stage: Annotated[str, typer.Argument(help="Key of a stage, or how it begins; or its title.")],
+    stage: Annotated[str, typer.Argument(help="Key of a stage, or its beginning, or its title.")],
     data: DataDirectory = DATA,
     server: Server = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until the attempt ends.")
+        bool, typer.Option("--follow", "-f", help="Keep printing until the attempt ends.")
     ] = False,
-    tail: Annotated[int | None, typer.Option(min=0, help="Only the last lines.")] = None,
+    tail: Annotated[int | None, typer.Option(min=0, help="Only this many last lines.")] = None,
     attempt: Annotated[str | None, typer.Option(help="An attempt; the last by default.")] = None,
 ) -> None:
     """Print the log of a stage."""
@@ -110,10 +112,13 @@ def logs(
 
 
 def find_stage(client: Client, number: str, word: str) -> str:
-    """The key of the stage that is meant; leaves with code 2 when none is, or several are."""
+    """The key of the one stage with that title or beginning of a key; exits with code 2 when no
+    stage or several have it.
+    """
     stages = client.stages(number)
-    found = [one for one in stages if one["title"] == word or one["key"].startswith(word)]
-    if not word or len(found) != 1:
-        names = ", ".join(f"{one['title']} ({one['key'][:8]})" for one in found[:5])
-        stop(BAD_INPUT, f"stage: {word} is {names}" if names else f"stage: there is no {word}")
-    return str(found[0]["key"])
+    matches = [stage for stage in stages if stage["title"] == word or stage["key"].startswith(word)]
+    if not word or len(matches) != 1:
+        names = ", ".join(f"{stage['title']} ({stage['key'][:8]})" for stage in matches[:5])
+        several = f"stage: {word} may be {names}"
+        stop(BAD_INPUT, several if names else f"stage: there is no {word}")
+    return str(matches[0]["key"])

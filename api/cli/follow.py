@@ -23,13 +23,13 @@ from rich.progress import (
 from api.cli.client import ENDED, Client
 from api.cli.sse import Event
 
-TEND = 1.0  # seconds between two times that the client is asked to tend
+TEND = 1.0  # seconds between two calls of the client's `tend`
 SHOWN_SCALARS = ("loss", "accuracy", "l0", "explained_variance")
 MARKS = {"done": "[green]done[/]", "failed": "[red]failed[/]", "blocked": "[yellow]blocked[/]"}
 
 
 def _scalars(progress: dict[str, Any]) -> str:
-    """The scalars worth a place on the line, e.g. "loss 3.21  41k tokens/s"."""
+    """The scalars that are worth showing, such as "loss 3.21  41k tokens/s"."""
     parts = [f"{name} {progress[name]:.3g}" for name in SHOWN_SCALARS if name in progress]
     rates = [name for name in progress if name.endswith("_per_second")]
     parts += [f"{_short(progress[name])} {name.removesuffix('_per_second')}/s" for name in rates]
@@ -41,7 +41,9 @@ def _short(value: float) -> str:
 
 
 def _tended(client: Client, number: str) -> Iterator[Event]:
-    """The experiment's events, read by a thread, so that this one can tend and be interrupted."""
+    """The experiment's events, read by another thread so that this one can call `tend` and be
+    interrupted.
+    """
     arrived: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
 
     def read() -> None:
@@ -89,12 +91,12 @@ class Watch:
         )
         self._bars: dict[str, TaskID] = {}
         self._stages: dict[str, dict[str, Any]] = {}
-        self._first: list[dict[str, Any]] | None = []  # stages of the first look, until it ends
+        self._initial: list[dict[str, Any]] | None = []  # stages of the first look; None after it
 
     def follow(self, number: str) -> str:
         """Show progress until the experiment ends; returns its state.
 
-        Refused when somebody deleted it, Unreachable when the server went away for good.
+        Raises Refused when the experiment was deleted, Unreachable when the server does not return.
         """
         with self._progress:
             whole = self._progress.add_task(number, unit="stages", scalars="")
@@ -105,7 +107,7 @@ class Watch:
                     case "progress":
                         self._show_progress(event.data)
                     case "experiment":
-                        self._tell_first()
+                        self._print_initial()
                         done, total = event.data["counts"]["done"], event.data["stages"]
                         self._progress.update(whole, completed=done, total=total)
                         if event.data["state"] in ENDED:
@@ -113,7 +115,7 @@ class Watch:
         raise AssertionError("the events of an experiment end with its state")
 
     def _show_stage(self, stage: dict[str, Any]) -> None:
-        """A stage has another state. After a cut the same may be said again."""
+        """Show the new state of a stage; after a cut connection it may be the one shown already."""
         key, state = stage["key"], stage["state"]
         before = self._stages.get(key)
         self._stages[key] = stage
@@ -123,25 +125,25 @@ class Watch:
             )
         elif state != "running" and key in self._bars:
             self._progress.remove_task(self._bars.pop(key))
-        if self._first is not None:
-            self._first.append(stage)
+        if self._initial is not None:
+            self._initial.append(stage)
         elif before is None or before["state"] != state:
-            self._tell(stage)
+            self._print_ending(stage)
 
-    def _tell_first(self) -> None:
-        """What had ended before anybody watched, in a line."""
-        if self._first is None:
+    def _print_initial(self) -> None:
+        """Print how many stages had ended before this command watched, and which of them failed."""
+        if self._initial is None:
             return
-        ended = [one for one in self._first if one["state"] in MARKS]
-        self._first = None
+        ended = [stage for stage in self._initial if stage["state"] in MARKS]
+        self._initial = None
         if ended:
-            self._console.print(f"{len(ended)} stages are there already")
-        for one in ended:
-            if one["state"] != "done":
-                self._tell(one)
+            self._console.print(f"{len(ended)} stages had ended before")
+        for stage in ended:
+            if stage["state"] != "done":
+                self._print_ending(stage)
 
-    def _tell(self, stage: dict[str, Any]) -> None:
-        """One line for a stage that ended."""
+    def _print_ending(self, stage: dict[str, Any]) -> None:
+        """Print a line for a stage that has ended."""
         mark = MARKS.get(stage["state"])
         if mark is None:
             return

@@ -54,10 +54,10 @@ app.add_typer(garbage)
 def run(
     spec: SpecFile,
     data: DataDirectory = DATA,
-    report: Annotated[Path, typer.Option(help="Where the report is written.")] = Path("report"),
+    report: Annotated[Path, typer.Option(help="Directory for the report.")] = Path("report"),
     server: Server = None,
 ) -> None:
-    """Run an experiment to its end, show progress, write the report."""
+    """Run an experiment to its end, show its progress and write its report."""
     text = read_spec(spec)
     with connected(data, server) as client:
         experiment = client.submit(text)
@@ -67,15 +67,15 @@ def run(
         state = Watch(client, out).follow(number)
         stages = client.stages(number)
         if state != "complete":
-            failed = [one for one in stages if one["state"] == "failed"]
-            lines = [f"{one['title']}: {one['reason']}" for one in failed]
+            failed = [stage for stage in stages if stage["state"] == "failed"]
+            lines = [f"{stage['title']}: {stage['reason']}" for stage in failed]
             stop(FAILED, f"{number} is {state}", *lines)
         key = next(stage["key"] for stage in stages if stage["kind"] == "report")
         save_report(client, key, report)
 
 
 def save_report(client: Client, key: str, directory: Path) -> None:
-    """Write the report's files, print its tables and name the page."""
+    """Write the report's files, print its tables and the path of its page."""
     part = directory.with_name(directory.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     client.save_artifact(key, part)
@@ -127,9 +127,9 @@ def upload(
 @app.command()
 def serve(
     data: DataDirectory = DATA,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     host: Annotated[
-        str, typer.Option(help="Address to serve; other than loopback it needs API keys.")
+        str, typer.Option(help="Address to listen on; any but loopback needs API keys.")
     ] = LOOPBACK,
 ) -> None:
     """Run the embedded installation until it is stopped."""
@@ -137,11 +137,11 @@ def serve(
     settings = Settings(data=data)
     try:
         check_address(settings, host)
-        with installation(settings, port, host) as (url, mine):
-            if mine is None:
-                stop(BAD_INPUT, f"{data} is served already at {url}")
+        with installation(settings, port, host) as (url, started):
+            if started is None:
+                stop(BAD_INPUT, f"{data} is already served at {url}")
             out.print(f"Lineament is at {url} (Ctrl-C stops it)", highlight=False)
-            keep_alive(mine)
+            keep_alive(started)
     except EmbeddedError as error:
         stop(FAILED, str(error))
     except AddressError as error:
@@ -152,21 +152,21 @@ def serve(
         out.print("stopped")
 
 
-def keep_alive(mine: Installation) -> NoReturn:
-    """Start processes again that die, until interrupted."""
+def keep_alive(started: Installation) -> NoReturn:
+    """Restart processes that die, until interrupted."""
     while True:
-        mine.revive()
+        started.revive()
         time.sleep(1)
 
 
 @app.command()
 def key(
-    name: Annotated[str, typer.Argument(help="Who holds it: the owner of what it submits.")],
+    name: Annotated[str, typer.Argument(help="Name of its holder, who owns what it submits.")],
     scope: Annotated[
-        list[str], typer.Option(help="read, submit (has read) or admin (has both).")
+        list[str], typer.Option(help="read, submit (includes read) or admin (includes both).")
     ] = ["submit"],  # noqa: B006
 ) -> None:
-    """Make an API key: prints it once, and what LINEAMENT_API_KEYS has to list for it."""
+    """Make an API key: print it once, with the entry for it in LINEAMENT_API_KEYS."""
     secret = new_key()
     entry = {"name": name, "sha256": key_hash(secret), "scopes": scope}
     try:

@@ -1,4 +1,4 @@
-"""Waiting for a server that is away for a moment: it restarts, or the network does."""
+"""Waiting for a server that is away for a moment: it or the network restarts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Unreachable(Exception):
 
 
 class Patience:
-    """Counts how long one server has been away, over tries that fail one after another.
+    """Measures how long a server has been away, over consecutive failed tries.
 
-    `say` is told once each time that it begins.
+    `say` is called once, with a sentence, when waiting begins.
     """
 
     def __init__(self, url: str, seconds: float, say: Callable[[str], None]) -> None:
@@ -26,13 +26,8 @@ class Patience:
         self._began: float | None = None
         self._pause = FIRST_PAUSE
 
-    def answered(self) -> None:
-        """It is there again."""
-        self._began = None
-        self._pause = FIRST_PAUSE
-
     def wait(self, trouble: object) -> None:
-        """Sleep before the next try; Unreachable when it was away for too long."""
+        """Sleep before the next try; raises Unreachable when the server was away for too long."""
         moment = time.monotonic()
         if self._began is None:
             self._began = moment
@@ -44,5 +39,5 @@ class Patience:
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def fail(self, trouble: object) -> NoReturn:
-        """Give up."""
+        """Give up: raise Unreachable."""
         raise Unreachable(f"{self._url} does not answer: {trouble}")

@@ -18,7 +18,7 @@ class Event:
 
 
 def read_events(lines: Iterable[str]) -> Iterator[Event]:
-    """The events in the lines of a stream. One that is cut off in the middle is dropped."""
+    """The events in the lines of a stream; an event that is cut off is dropped."""
     fields: dict[str, str] = {}
     for line in lines:
         if line:

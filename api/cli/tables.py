@@ -8,6 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from shared.lineage.explanations.methods import METHODS
+
 
 def _count(value: float | None) -> str:
     """A number with a unit prefix: 1.5 M."""
@@ -20,7 +22,7 @@ def _count(value: float | None) -> str:
 
 
 def plan_table(plan: dict[str, Any]) -> Table:
-    """The DAG of a plan, a line per stage; inputs are the numbers of earlier lines."""
+    """The DAG of a plan, one row per stage; inputs are the numbers of earlier rows."""
     table = Table(title=f"{plan['name']}: {len(plan['stages'])} stages", box=SIMPLE_HEAD)
     table.add_column("#", justify="right")
     table.add_column("stage", min_width=20)
@@ -47,22 +49,22 @@ def plan_table(plan: dict[str, Any]) -> Table:
 
 
 def experiments_table(experiments: list[dict[str, Any]]) -> Table:
-    """Experiments, a line each."""
+    """Experiments, one row each."""
     table = Table(box=SIMPLE_HEAD)
     table.add_column("experiment", no_wrap=True)
     table.add_column("state")
     table.add_column("stages", justify="right")
     table.add_column("submitted", no_wrap=True)
     table.add_column("owner")
-    for one in experiments:
-        done = f"{one['counts']['done']} of {one['stages']}"
-        submitted = f"{one['submitted'][:19].replace('T', ' ')} UTC"
-        table.add_row(one["id"], one["state"], done, submitted, one["owner"])
+    for experiment in experiments:
+        done = f"{experiment['counts']['done']} of {experiment['stages']}"
+        submitted = f"{experiment['submitted'][:19].replace('T', ' ')} UTC"
+        table.add_row(experiment["id"], experiment["state"], done, submitted, experiment["owner"])
     return table
 
 
 def stages_table(experiment: dict[str, Any], stages: list[dict[str, Any]]) -> Table:
-    """An experiment, a line per stage: how long it took, how far it is, or why it failed."""
+    """The stages of an experiment: how long each took, how far it is, or why it failed."""
     done = f"{experiment['counts']['done']} of {experiment['stages']} stages done"
     table = Table(title=f"{experiment['id']}: {experiment['state']}, {done}", box=SIMPLE_HEAD)
     table.add_column("stage", min_width=20)
@@ -71,21 +73,22 @@ def stages_table(experiment: dict[str, Any], stages: list[dict[str, Any]]) -> Ta
     table.add_column("state", no_wrap=True)
     table.add_column("seconds", justify="right")
     table.add_column("")
-    for one in stages:
-        seconds = "" if one["seconds"] is None else f"{one['seconds']:.1f}"
-        about = escape(one["reason"] or _how_far(one["progress"]))
-        table.add_row(one["title"], one["kind"], one["key"][:8], one["state"], seconds, about)
+    for stage in stages:
+        seconds = "" if stage["seconds"] is None else f"{stage['seconds']:.1f}"
+        note = escape(stage["reason"] or _progress(stage["progress"]))
+        key = stage["key"][:8]
+        table.add_row(stage["title"], stage["kind"], key, stage["state"], seconds, note)
     return table
 
 
-def _how_far(progress: dict[str, Any] | None) -> str:
+def _progress(progress: dict[str, Any] | None) -> str:
     if not progress or not progress.get("total"):
         return ""
     return f"{progress['done']} of {progress['total']} {progress.get('unit', '')}".strip()
 
 
 def plan_totals(totals: dict[str, Any]) -> str:
-    """A plan in a line: what is there, and what the rest will cost as far as that is known."""
+    """A plan in one line: what exists, and what the rest will cost as far as that is known."""
     parts = [f"{totals['done']} of {totals['stages']} stages exist"]
     for name, unit in (("tokens", "tokens"), ("flops", "FLOPs"), ("bytes", "bytes")):
         amount = totals[name]
@@ -95,7 +98,7 @@ def plan_totals(totals: dict[str, Any]) -> str:
 
 
 def _ranges(numbers: list[int]) -> str:
-    """Numbers in order with runs drawn together: 1-4 7 9."""
+    """Sorted numbers with consecutive ones joined: 1-4 7 9."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:
@@ -110,7 +113,7 @@ def _share(value: float | None) -> str:
 
 
 def result_tables(results: dict[str, Any]) -> list[Table]:
-    """Models, dictionaries, edges and explanations of results.json."""
+    """Tables of the models, dictionaries, edges and explanations in results.json."""
     tables = [_models(results)]
     if results.get("dictionaries"):
         tables.append(_dictionaries(results))
@@ -124,13 +127,13 @@ def result_tables(results: dict[str, Any]) -> list[Table]:
 def _models(results: dict[str, Any]) -> Table:
     table = Table(title="Loss / accuracy on held-out text", title_justify="left")
     table.add_column("model")
-    rows = {f"{name} (untrained)": one for name, one in results.get("untrained", {}).items()}
-    rows |= results["models"]
-    corpora = list(dict.fromkeys(corpus for one in rows.values() for corpus in one["corpora"]))
+    models = {f"{name} (untrained)": model for name, model in results.get("untrained", {}).items()}
+    models |= results["models"]
+    corpora = list(dict.fromkeys(corpus for each in models.values() for corpus in each["corpora"]))
     for corpus in corpora:
         table.add_column(corpus, justify="right")
-    for name, one in rows.items():
-        cells = [one["corpora"].get(corpus) for corpus in corpora]
+    for name, model in models.items():
+        cells = [model["corpora"].get(corpus) for corpus in corpora]
         shown = ["-" if c is None else f"{c['loss']:.3f} / {c['accuracy']:.1%}" for c in cells]
         table.add_row(name, *shown)
     return table
@@ -142,14 +145,14 @@ def _dictionaries(results: dict[str, Any]) -> Table:
     for name in ("features", "L0", "explained variance", "loss recovered", "dead"):
         table.add_column(name, justify="right")
     for model, seeds in results["dictionaries"].items():
-        for one in seeds:
+        for dictionary in seeds:
             table.add_row(
                 model,
-                str(one["features"]),
-                f"{one['l0']:.1f}",
-                _share(one["explained_variance"]),
-                _share(one["loss_recovered"]),
-                _share(one["dead_share"]),
+                str(dictionary["features"]),
+                f"{dictionary['l0']:.1f}",
+                _share(dictionary["explained_variance"]),
+                _share(dictionary["loss_recovered"]),
+                _share(dictionary["dead_share"]),
             )
     return table
 
@@ -176,21 +179,21 @@ def _explanations(results: dict[str, Any]) -> Table:
     table.add_column("explained by")
     for name in ("features", "scored", "mean score", "95 %"):
         table.add_column(name, justify="right")
-    for one in results["explanation_scores"]:
-        ends = one["interval"]
+    for row in results["explanation_scores"]:
+        ends = row["interval"]
         table.add_row(
-            one["model"],
-            "rules" if one["method"] == "rule" else "language model",
-            str(one["features"]),
-            str(one["scored"]),
-            "-" if one["score"] is None else f"{one['score']:.2f}",
+            row["model"],
+            METHODS[row["method"]].label,
+            str(row["features"]),
+            str(row["scored"]),
+            "-" if row["score"] is None else f"{row['score']:.2f}",
             f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else "-",
         )
     return table
 
 
 def _with_interval(edge: dict[str, Any], name: str) -> str:
-    """A share, with its 95 % interval in a second line where it has one."""
+    """A share, with its 95 % interval on a second line where it has one."""
     ends = edge.get("interval" if name == "share" else f"{name}_interval")
-    known = _share(edge.get(name))
-    return f"{known}\n{ends[0]:.0%} to {ends[1]:.0%}" if ends else known
+    share = _share(edge.get(name))
+    return f"{share}\n{ends[0]:.0%} to {ends[1]:.0%}" if ends else share

@@ -1,4 +1,4 @@
-"""What the commands share: the console, ways to leave, and a client to talk by."""
+"""What the commands share: options, consoles, exit codes, and a client of the server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shared.spec.errors import SpecError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
-# Wide enough for a plan where nobody watches (a pipe, a log); a terminal tells its own width.
+# Wide enough for a plan in a pipe or a log; a terminal has a width of its own.
 out = Console(width=None if sys.stdout.isatty() else 140)
 err = Console(stderr=True)
 
@@ -33,14 +33,14 @@ DATA = Path(".lineament")
 
 
 def stop(code: int, *lines: str) -> NoReturn:
-    """Say why, and leave with a code."""
+    """Print why, and exit with a code."""
     for line in lines:
         err.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
 def read_spec(path: Path) -> bytes:
-    """The bytes of a valid spec; leaves with code 2 and a sentence per problem otherwise."""
+    """The bytes of a valid spec; otherwise exits with code 2 and a sentence per problem."""
     try:
         with path.open("rb") as handle:
             text = handle.read(SPEC_LIMIT + 1)
@@ -63,8 +63,8 @@ def _client(url: str) -> Client:
 
 
 @contextmanager
-def _leaving(interrupted: str) -> Iterator[None]:
-    """Leave with a sentence and a code for everything that may go wrong with a server."""
+def _exit_on_errors(interrupted: str) -> Iterator[None]:
+    """Exit with a sentence and a code when something goes wrong with the server."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -80,24 +80,24 @@ def _leaving(interrupted: str) -> Iterator[None]:
 def connected(data: Path, server: str | None, port: int = 0) -> Iterator[Client]:
     """A client of the named server, or of the embedded installation over `data`.
 
-    Ctrl-C and SIGTERM end it in order: stages checkpoint, processes go, exit code 130. What dies
-    of an installation that was started here is started again while the client waits.
+    Ctrl-C and SIGTERM end it in order: stages write checkpoints, processes end, exit code 130. If a
+    process of an installation that was started here dies, it is restarted while the client waits.
     """
-    with _leaving("interrupted; the same command goes on from here"):
+    with _exit_on_errors("interrupted; the same command continues from here"):
         if server is not None:
             yield _client(server)
             return
-        with installation(Settings(data=data), port) as (url, mine):
+        with installation(Settings(data=data), port) as (url, started):
             client = _client(url)
-            if mine is not None:
-                client.tend = mine.revive
+            if started is not None:
+                client.tend = started.revive
             yield client
 
 
 @contextmanager
 def running(data: Path, server: str | None) -> Iterator[Client]:
-    """A client of the named server, or of the one that runs over `data`; starts none."""
-    with _leaving("interrupted"):
+    """A client of the named server, or of the one that runs over `data`; never starts one."""
+    with _exit_on_errors("interrupted"):
         yield _client(server or _url_of(data))
 
 

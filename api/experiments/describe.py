@@ -1,4 +1,4 @@
-"""Experiments and stages as the API shows them: models of the answers, and how they are made."""
+"""Experiments and stages as the API shows them: models of the answers, and what fills them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from api.backend import Backend
-from shared.experiments.decide import ExperimentState, StageState
 from shared.experiments.experiments import Card, Experiment, Standing
+from shared.experiments.states import ExperimentState, StageState
 from shared.plan import PlannedStage
 from shared.records.attempts import Attempt, Failure
+from shared.stages.report import REPORT
 from shared.store import NotFoundError
 
 ENDED = (ExperimentState.COMPLETE, ExperimentState.FAILED, ExperimentState.CANCELLED)
@@ -18,7 +19,7 @@ PLANNED = {"key", "kind", "service", "title", "inputs", "tokens", "flops", "byte
 
 
 class ExperimentView(BaseModel):
-    """An experiment and how far it is; `counts` are numbers of stages by state.
+    """An experiment and how far it is; `counts` has the number of stages in each state.
 
     `owner` is the name of the API key that submitted it, empty on a server without keys. `report`
     is the path of the report's page once it is written.
@@ -38,8 +39,8 @@ class StageView(BaseModel):
     """A stage of an experiment. Times are in seconds, sizes in bytes.
 
     `inputs` maps the name of an input to the key of its stage; `tokens`, `flops` and `bytes` are
-    what it is expected to cost. `progress` is there while it runs, `seconds` and
-    `peak_memory_bytes` once it is done, `reason` when it failed for good.
+    its expected cost. `progress` is set while it runs, `seconds` and `peak_memory_bytes` once it is
+    done, `reason` when it failed for good.
     """
 
     key: str
@@ -60,7 +61,7 @@ class StageView(BaseModel):
 class AttemptView(Attempt):
     """An attempt at a stage. Steps are those of the stage's checkpoints.
 
-    `running` tells an attempt that is at work from one whose worker was killed: neither has an
+    `running` distinguishes an attempt at work from one whose worker was killed: neither has an
     `ending`.
     """
 
@@ -68,7 +69,7 @@ class AttemptView(Attempt):
 
 
 class StageTimings(BaseModel):
-    """How the attempt went that made the artifact."""
+    """When, where and with what the attempt ran that made the artifact."""
 
     attempt: str
     host: str
@@ -82,7 +83,7 @@ class StageTimings(BaseModel):
 
 
 class StageDetail(StageView):
-    """Everything known of one stage: `results` and `timings` once it is done."""
+    """Everything about one stage; `results` and `timings` are set once it is done."""
 
     version: int
     parameters: dict[str, Any]
@@ -112,17 +113,17 @@ def view_experiment(experiment: Experiment | Card, standing: Standing) -> Experi
 
 
 def look_at(backend: Backend, experiment: Experiment | Card) -> ExperimentView:
-    """The short form of an experiment as it stands now."""
+    """The short form of an experiment in its present state."""
     return view_experiment(experiment, backend.experiments.standing(experiment, backend.leases))
 
 
 def view_stage(backend: Backend, stage: PlannedStage, standing: Standing) -> StageView:
-    """A stage as it stands, with what its state makes worth knowing."""
-    about = StageView(**stage.model_dump(include=PLANNED), state=standing.stages[stage.key])
-    return about.model_copy(update=_of_state(backend, stage.key, standing))
+    """The short form of a stage, with the fields that its state has."""
+    view = StageView(**stage.model_dump(include=PLANNED), state=standing.stages[stage.key])
+    return view.model_copy(update=_fields_of_state(backend, stage.key, standing))
 
 
-def _of_state(backend: Backend, key: str, standing: Standing) -> dict[str, Any]:
+def _fields_of_state(backend: Backend, key: str, standing: Standing) -> dict[str, Any]:
     match standing.stages[key]:
         case StageState.RUNNING:
             return {"progress": standing.progress.get(key)}
@@ -141,34 +142,36 @@ def _of_state(backend: Backend, key: str, standing: Standing) -> dict[str, Any]:
 
 def view_attempts(backend: Backend, key: str) -> list[AttemptView]:
     """All attempts at a stage, oldest first."""
-    held = backend.leases.live([key]).get(key)
+    holder = backend.leases.live([key]).get(key)
     return [
-        AttemptView(**one.model_dump(), running=one.ending is None and one.attempt == held)
-        for one in backend.book.attempts(key)
+        AttemptView(
+            **attempt.model_dump(), running=attempt.ending is None and attempt.attempt == holder
+        )
+        for attempt in backend.book.attempts(key)
     ]
 
 
 def detail_stage(backend: Backend, stage: PlannedStage, standing: Standing) -> StageDetail:
-    """Everything known of a stage."""
-    about = view_stage(backend, stage, standing)
+    """The long form of a stage."""
+    view = view_stage(backend, stage, standing)
     results, timings = None, None
-    if about.state is StageState.DONE:
+    if view.state is StageState.DONE:
         manifest = backend.experiments.manifest(stage.key)
         results = manifest.results
         timings = StageTimings(**manifest.model_dump(include=set(StageTimings.model_fields)))
     return StageDetail(
-        **about.model_dump(),
+        **view.model_dump(),
         version=stage.version,
         parameters=stage.parameters,
         attempts=view_attempts(backend, stage.key),
-        failure=backend.book.failure(stage.key) if about.state is StageState.FAILED else None,
+        failure=backend.book.failure(stage.key) if view.state is StageState.FAILED else None,
         results=results,
         timings=timings,
     )
 
 
 def planned_stage(experiment: Experiment, key: str) -> PlannedStage:
-    """The stage of that key; NotFoundError when the plan has none."""
+    """The stage with that key; NotFoundError when the plan has none."""
     try:
         return experiment.plan.stage(key)
     except KeyError:
@@ -176,5 +179,5 @@ def planned_stage(experiment: Experiment, key: str) -> PlannedStage:
 
 
 def report_stage(experiment: Experiment) -> PlannedStage | None:
-    """The stage that writes the report."""
-    return next((stage for stage in experiment.plan.stages if stage.kind == "report"), None)
+    """The stage that writes the report, None if the plan has none."""
+    return next((stage for stage in experiment.plan.stages if stage.kind == REPORT.name), None)

@@ -1,8 +1,8 @@
-"""An experiment as a stream of events, from what a client has seen to its end.
+"""An experiment as a stream of events, from what a client has seen until it ends.
 
-One look at the states every LOOK seconds; what differs from what the client has seen becomes
-events. The last event of a look carries the id that stands for everything sent so far, so a client
-that was cut off in between gets the whole look again: at least once, in order, never less.
+The states are looked at every LOOK seconds; what differs from what the client has seen becomes
+events. The last event of a look carries an id that stands for everything sent so far, so a client
+that was cut off in between gets the whole look again: each event at least once, and in order.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from redis.exceptions import RedisError
 from api.backend import Backend
 from api.experiments.describe import ENDED, ExperimentView, view_experiment
 from api.experiments.seen import decode_seen, encode_seen
-from shared.experiments.decide import StageState
 from shared.experiments.experiments import Experiment
+from shared.experiments.states import StageState
 from shared.plan import PlannedStage
 from shared.store import NotFoundError, StoreError
 
@@ -29,7 +29,7 @@ LOOK = 0.5  # seconds between two looks
 
 
 class StageEvent(BaseModel):
-    """A stage whose state is another one than the client has seen."""
+    """A stage whose state differs from the one that the client has seen."""
 
     key: str
     title: str
@@ -51,14 +51,16 @@ class Look:
 
 
 class Follower:
-    """What one client is sent about one experiment. `seen` is None while it has seen nothing."""
+    """The events of one experiment for one client. `seen` is the id of the last event that it
+    received (api.experiments.seen), None for a client that has seen nothing.
+    """
 
     def __init__(self, backend: Backend, experiment: Experiment, seen: str | None) -> None:
         self._backend = backend
         self._experiment = experiment
         self._seen = decode_seen(seen, len(experiment.plan.stages)) if seen else None
         self._progress: dict[str, dict[str, Any]] = {}
-        self._told = False
+        self._begun = False
 
     async def events(self) -> AsyncIterator[ServerSentEvent]:
         """Events until the experiment has ended or was deleted."""
@@ -68,15 +70,15 @@ class Follower:
             except NotFoundError:
                 return
             except (RedisError, StoreError, OSError):
-                look = None  # whatever is away comes back; the client keeps what it has seen
-            for event in self._tell(look) if look else ():
+                look = None  # store and Redis come back; the client keeps what it has seen
+            for event in self._events_of(look) if look else ():
                 yield event
             if look is not None and look.view.state in ENDED:
                 return
             await asyncio.sleep(LOOK)
 
     def _look(self) -> Look:
-        """The experiment now; NotFoundError when somebody deleted it."""
+        """The experiment now; NotFoundError when it was deleted."""
         card = self._backend.experiments.card(self._experiment.id)
         standing = self._backend.experiments.standing(card, self._backend.leases)
         stages = self._experiment.plan.stages
@@ -100,12 +102,13 @@ class Follower:
             return event.model_copy(update=figures)
         return event
 
-    def _tell(self, look: Look) -> list[ServerSentEvent]:
-        events = [ServerSentEvent(event="stage", data=one) for one in look.changed]
-        if look.changed or not self._told:
+    def _events_of(self, look: Look) -> list[ServerSentEvent]:
+        """The events of a look, which from now on counts as seen by the client."""
+        events = [ServerSentEvent(event="stage", data=stage) for stage in look.changed]
+        if look.changed or not self._begun:
             word = encode_seen(look.states)
             events.append(ServerSentEvent(event="experiment", data=look.view, id=word))
         if look.progress != self._progress:
             events.append(ServerSentEvent(event="progress", data=look.progress))
-        self._seen, self._progress, self._told = look.states, look.progress, True
+        self._seen, self._progress, self._begun = look.states, look.progress, True
         return events

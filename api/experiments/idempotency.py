@@ -1,8 +1,8 @@
 """The Idempotency-Key header: a request that is sent twice is carried out once.
 
-A record is created in the store, only if there is none, after the spec was found to be right and
-before the experiment is stored. It holds all that storing the experiment needs, so whoever sends
-the same request again finishes what a crash left undone, and two that come together do the same.
+Once the spec has been validated, and before the experiment is stored, a record is created in the
+store, unless one exists. It holds everything needed to store the experiment, so the same request,
+sent again, finishes what a crash left undone, and two simultaneous requests do the same thing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KEY_PATTERN = r"^[\x20-\x7e]{1,255}$"
 
 
 class Record(BaseModel):
-    """What was asked for with a key: the sha256 of the body, and what it was understood as."""
+    """The request made with a key: sha256 of its body, id of its experiment, its resolved spec."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,7 +32,7 @@ class Record(BaseModel):
 
 
 class ReusedProblem(SpecProblem):
-    """The key came with another body before."""
+    """The key was used with another body before."""
 
 
 def _key(
@@ -41,7 +41,7 @@ def _key(
         Header(
             pattern=KEY_PATTERN,
             description="1 to 255 printable characters of your choice. The same key with the same "
-            "body is the same experiment, with another body it is refused (422).",
+            "body is the same experiment; with another body it is refused (422).",
         ),
     ] = None,
 ) -> str | None:
@@ -57,20 +57,20 @@ def _name(owner: str, key: str) -> str:
 
 
 class IdempotencyRecords:
-    """The records of one installation; keys of different owners do not meet."""
+    """The records of one installation; every owner has keys of its own."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def find(self, owner: str, key: str, body: bytes) -> Record | None:
-        """What the key stands for, None while it is free; ReusedProblem for another body."""
+        """The record of a key, None while it is unused; ReusedProblem for another body."""
         try:
             data = self._store.get(_name(owner, key))
         except NotFoundError:
             return None
         record = read_record(Record, data, "what was asked for with this Idempotency-Key")
         if record.body != digest_of(body):
-            message = "was used with another body before; take a new key for a new request"
+            message = "was used with another body before; use a new key for a new request"
             raise ReusedProblem(
                 detail=f"Idempotency-Key: {message}",
                 errors=[{"field": "Idempotency-Key", "message": message}],
@@ -78,10 +78,10 @@ class IdempotencyRecords:
         return record
 
     def claim(self, owner: str, key: str, body: bytes, record: Record) -> Record:
-        """Take the key; returns the record that counts, which another request may have made."""
+        """Claim a key; returns the record that counts, which another request may have made."""
         self._store.create(_name(owner, key), record.model_dump_json().encode())
-        found = self.find(owner, key, body)
-        return found if found is not None else record  # None: collected in this very moment
+        stored = self.find(owner, key, body)
+        return stored if stored is not None else record  # None: collected in this very moment
 
 
 def digest_of(body: bytes) -> str:

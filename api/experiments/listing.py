@@ -1,7 +1,7 @@
-"""Pages of experiments, newest first, that stay put while new ones arrive.
+"""Pages of experiments, newest first, that do not shift while new ones arrive.
 
 A cursor names a place in the order (time of submission, id) and a direction, not a number of
-experiments to skip: what comes in at the front moves nothing.
+experiments to skip: new experiments at the front move nothing.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Annotated, ClassVar, Literal, cast
 
 from fastapi import HTTPException, Query
 from fastapi_pagination.cursor import CursorPage, CursorParams
-from fastapi_pagination.types import Cursor as Written
+from fastapi_pagination.types import Cursor as RawCursor
 from pydantic import BaseModel, Field
 
 from api.backend import Backend
 from api.experiments.describe import ExperimentView, view_experiment
 from api.http.parameters import Cursor, PageSize
 from api.http.problems import SpecProblem
-from shared.experiments.decide import ExperimentState
 from shared.experiments.experiments import Card, Listed
+from shared.experiments.states import ExperimentState
 from shared.records.releases import OtherReleaseError
 from shared.store import NotFoundError
 
@@ -44,7 +44,7 @@ class Place:
 
     @staticmethod
     def read(text: str) -> Place:
-        """The place in a cursor; ValueError when it is not one of ours."""
+        """The place that a cursor names; ValueError when the cursor is not one of ours."""
         direction, modified, number = text.split(" ", 2)
         if direction not in ("older", "newer") or not math.isfinite(float(modified)):
             raise ValueError(text)
@@ -52,10 +52,10 @@ class Place:
 
 
 class PageParams(CursorParams):
-    """Which page, and how long."""
+    """Which page, and how many entries."""
 
     def place(self) -> Place | None:
-        """Where the page begins, None for the first; a 422 problem for a wrong cursor."""
+        """Where the page begins, None for the first page; a 422 problem for a wrong cursor."""
         try:
             text = self.decode_cursor(self.cursor)
             return Place.read(str(text)) if text else None
@@ -86,13 +86,13 @@ class ExperimentPage(CursorPage[ExperimentView]):
     )
 
     __params_type__ = PageParams
-    # Counting what matches would mean looking at every experiment.
+    # Counting the matches would mean looking at every experiment.
     __model_exclude__: ClassVar[set[str]] = {"total", "current_page_backwards"}
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Which experiments are wanted; None is any."""
+    """Which experiments to list; None matches any."""
 
     states: frozenset[ExperimentState] | None = None
     name: str | None = None
@@ -104,7 +104,7 @@ def filters(
         list[ExperimentState] | None, Query(description="In one of these states; repeatable.")
     ] = None,
     name: Annotated[
-        str | None, Query(max_length=100, description="With these letters in the name.")
+        str | None, Query(max_length=100, description="With this text in the name.")
     ] = None,
     owner: Annotated[
         str | None, Query(max_length=100, description="Submitted with the API key of this name.")
@@ -115,14 +115,14 @@ def filters(
 
 
 def page_of(backend: Backend, params: PageParams, wanted: Filters) -> ExperimentPage:
-    """One page. Without a filter by state only the experiments of the page are looked at."""
+    """One page of experiments. Without a filter by state, only those of the page are looked at."""
     place = params.place()
     forwards = place is None or place.direction == "older"
     candidates = _candidates(backend.experiments.listed(), place)
-    found = list(islice(_views(backend, candidates, wanted, params.size + 1), params.size + 1))
-    more = len(found) > params.size
-    shown = found[: params.size] if forwards else found[: params.size][::-1]
-    # Coming from one side there was something on that side: it need not be looked for.
+    views = list(islice(_views(backend, candidates, wanted, params.size + 1), params.size + 1))
+    more = len(views) > params.size
+    shown = views[: params.size] if forwards else views[: params.size][::-1]
+    # On the side that the client came from there is a page: only the other side is looked at.
     older = shown and (more or not forwards)
     newer = shown and (more if not forwards else place is not None)
     return cast(
@@ -139,45 +139,45 @@ def page_of(backend: Backend, params: PageParams, wanted: Filters) -> Experiment
     )
 
 
-def _cursor(direction: Direction, one: Listed) -> Written:
-    return str(Place(direction, one.modified, one.id))
+def _cursor(direction: Direction, entry: Listed) -> RawCursor:
+    return str(Place(direction, entry.modified, entry.id))
 
 
 def _candidates(listed: list[Listed], place: Place | None) -> Iterable[Listed]:
-    """What lies on the asked side of the place, nearest to it first. `listed` is oldest first."""
+    """Entries on the requested side of the place, nearest to it first. `listed` is oldest first."""
     if place is None:
         return reversed(listed)
-    here = (place.modified, place.id)
+    order = (place.modified, place.id)
     if place.direction == "older":
-        return (one for one in reversed(listed) if (one.modified, one.id) < here)
-    return (one for one in listed if (one.modified, one.id) > here)
+        return (entry for entry in reversed(listed) if (entry.modified, entry.id) < order)
+    return (entry for entry in listed if (entry.modified, entry.id) > order)
 
 
 def _views(
     backend: Backend, candidates: Iterable[Listed], wanted: Filters, page: int
 ) -> Iterator[tuple[Listed, ExperimentView | UnreadableView]]:
-    """The wanted ones among the candidates, looked at in batches and no further than asked.
+    """Views of the candidates that pass the filters, looked up lazily and in batches.
 
-    What cannot be read has neither an owner nor a state.
+    An experiment that cannot be read has neither an owner nor a state.
     """
-    matching = (one for one in candidates if _matches(backend, one, wanted))
+    matching = (entry for entry in candidates if _matches(backend, entry, wanted))
     size = page if wanted.states is None else max(page, BATCH)
     while batch := list(islice(matching, size)):
-        for one, view in _look(backend, batch):
+        for entry, view in _look(backend, batch):
             state = view.state if isinstance(view, ExperimentView) else None
             if wanted.states is None or state in wanted.states:
-                yield one, view
+                yield entry, view
 
 
-def _matches(backend: Backend, one: Listed, wanted: Filters) -> bool:
-    """Whether name and owner fit; the name is the id without its digest, so it costs nothing."""
-    if wanted.name is not None and wanted.name not in one.id.rpartition("-")[0]:
+def _matches(backend: Backend, entry: Listed, wanted: Filters) -> bool:
+    """Whether name and owner match. The name is the id without its digest, so it costs no read."""
+    if wanted.name is not None and wanted.name not in entry.id.rpartition("-")[0]:
         return False
     if wanted.owner is None:
         return True
     try:
-        return backend.experiments.card(one.id, one.modified).owner == wanted.owner
-    except (NotFoundError, OtherReleaseError):  # deleted a moment ago, or nobody knows whose
+        return backend.experiments.card(entry.id, entry.modified).owner == wanted.owner
+    except (NotFoundError, OtherReleaseError):  # deleted a moment ago, or of an unknown owner
         return False
 
 
@@ -186,14 +186,14 @@ def _look(
 ) -> Iterator[tuple[Listed, ExperimentView | UnreadableView]]:
     cards: dict[Listed, Card] = {}
     views: dict[Listed, ExperimentView | UnreadableView] = {}
-    for one in batch:
+    for entry in batch:
         try:
-            cards[one] = backend.experiments.card(one.id, one.modified)
+            cards[entry] = backend.experiments.card(entry.id, entry.modified)
         except NotFoundError:
             continue
         except OtherReleaseError as error:
-            views[one] = UnreadableView(id=one.id, reason=str(error))
+            views[entry] = UnreadableView(id=entry.id, reason=str(error))
     standings = backend.experiments.standings(list(cards), backend.leases)
-    for (one, card), standing in zip(cards.items(), standings, strict=True):
-        views[one] = view_experiment(card, standing)
-    yield from ((one, views[one]) for one in batch if one in views)
+    for (entry, card), standing in zip(cards.items(), standings, strict=True):
+        views[entry] = view_experiment(card, standing)
+    yield from ((entry, views[entry]) for entry in batch if entry in views)

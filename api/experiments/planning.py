@@ -1,4 +1,4 @@
-"""From the bytes of a spec to its plan, with what is known of uploads and the hub."""
+"""From the bytes of a spec to its plan, resolved against the uploads and the hub."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel
 
-from shared.experiments.decide import Outline
 from shared.experiments.experiments import Experiments
+from shared.experiments.states import Outline
 from shared.experiments.survey import Survey
 from shared.plan import Plan, make_plan
 from shared.records.uploads import UploadStore
@@ -20,7 +20,7 @@ from shared.spec import load_spec
 
 
 class PlannedStageView(BaseModel):
-    """A stage of a plan that was not submitted; `done` when its artifact exists already."""
+    """A stage of a plan; `done` when its artifact exists already."""
 
     key: str
     kind: str
@@ -33,7 +33,7 @@ class PlannedStageView(BaseModel):
 
 
 class Amount(BaseModel):
-    """A sum over stages: of all whose estimate is known, and of those among them still to do.
+    """A sum over stages: `known` over all that have an estimate, `to_do` over those still to do.
 
     `unknown` is the number of stages without an estimate.
     """
@@ -56,7 +56,7 @@ class PlanTotals(BaseModel):
 class PlanView(BaseModel):
     """What submitting a spec would do.
 
-    `provisional` plans have keys that will change: the hub could not be asked.
+    The keys of a `provisional` plan will change: the hub could not be reached.
     """
 
     name: str
@@ -66,7 +66,7 @@ class PlanView(BaseModel):
 
 
 def language_model(settings: Settings) -> PinnedLanguageModel | None:
-    """This server's language model as a resolved spec may know it; None where it has none."""
+    """This server's language model as a resolved spec pins it; None without one."""
     if not is_configured(settings):
         return None
     return PinnedLanguageModel(
@@ -76,18 +76,18 @@ def language_model(settings: Settings) -> PinnedLanguageModel | None:
 
 def resolve_text(text: bytes, uploads: UploadStore, settings: Settings) -> ResolvedSpec:
     """The resolved spec of a text; SpecError when it cannot be run."""
-    known = language_model(settings)
-    return resolve(load_spec(text), uploads.find, Hub(), uploads.read_small, known)
+    model = language_model(settings)
+    return resolve(load_spec(text), uploads.find, Hub(), uploads.read_small, model)
 
 
 def _amount(estimates: Iterable[tuple[float | None, bool]]) -> Amount:
     """The sums over (estimate, done) of each stage."""
     pairs = list(estimates)
-    known = [(value, done) for value, done in pairs if value is not None]
+    estimated = [(value, done) for value, done in pairs if value is not None]
     return Amount(
-        known=sum(value for value, _ in known),
-        to_do=sum(value for value, done in known if not done),
-        unknown=len(pairs) - len(known),
+        known=sum(value for value, _ in estimated),
+        to_do=sum(value for value, done in estimated if not done),
+        unknown=len(pairs) - len(estimated),
     )
 
 
@@ -102,7 +102,7 @@ def _totals(stages: list[PlannedStageView]) -> PlanTotals:
 
 
 def view_plan(plan: Plan, survey: Survey) -> PlanView:
-    """A plan as it is shown, with what exists already."""
+    """A plan as the API shows it, with what exists already."""
     fields = {"key", "kind", "title", "inputs", "tokens", "flops", "bytes"}
     done, _ = survey.look([Outline.of(plan)])
     stages = [
@@ -115,12 +115,15 @@ def view_plan(plan: Plan, survey: Survey) -> PlanView:
 
 
 def plan_locally(text: bytes, settings: Settings) -> PlanView:
-    """The plan of a text without a server; provisional when the hub cannot be reached."""
+    """The plan of a spec, made without a server; provisional when the hub cannot be reached.
+
+    Raises SpecError when the spec cannot be run.
+    """
     store = settings.open_store()
     uploads = UploadStore(store)
     try:
         resolved = resolve_text(text, uploads, settings)
     except HubUnreachable:
-        spec, known = load_spec(text), language_model(settings)
-        resolved = resolve(spec, uploads.find, ProvisionalHub(), uploads.read_small, known)
+        spec, model = load_spec(text), language_model(settings)
+        resolved = resolve(spec, uploads.find, ProvisionalHub(), uploads.read_small, model)
     return view_plan(make_plan(resolved), Experiments(store).survey)

@@ -2,8 +2,8 @@
 
 A plan never changes, so the states of its stages, in the order of the plan, are all there is to
 see. The word holds them: one byte a stage, compressed by zlib, in the alphabet of URLs. No server
-has to remember a client, and whatever was restarted in between, the difference to now tells what
-the client missed. Pure, no input and no output.
+has to remember a client: whatever was restarted in between, the difference from the present states
+is what the client missed. Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import binascii
 import zlib
 from collections.abc import Sequence
 
-from shared.experiments.decide import StageState
+from shared.experiments.states import StageState
 
-# One letter a state, for ever: clients bring words back that an older server wrote.
+# One letter a state, which never changes: clients bring back words that an older server wrote.
 CODES: dict[StageState, int] = {
     StageState.DONE: ord("d"),
     StageState.FAILED: ord("f"),

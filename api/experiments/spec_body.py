@@ -51,7 +51,7 @@ SPEC_BODY: dict[str, Any] = {
 
 
 class MediaTypeProblem(StatusProblem):
-    """The body is of a kind that this route does not read."""
+    """The body is of a media type that this route does not read."""
 
     title = "Unsupported media type."
     status = 415

@@ -1,7 +1,7 @@
 """Logs of attempts: the published end of one that runs, the stored log of one that ended.
 
-Places are bytes of the whole log. What a client was sent ends at a place; the next look at the log
-goes on there, wherever the log is read from by then.
+A place is an offset in the whole log, in bytes. The next look at a log continues at the place that
+the client has been sent it up to, wherever the log is read from by then.
 """
 
 from __future__ import annotations
@@ -39,14 +39,16 @@ class Sent:
     anchor: bytes = b""
 
     def first(self, piece: Piece, lines: int | None) -> bytes:
-        """What to send first: the last lines, or everything and what is missing before it."""
+        """The bytes to send first: the last `lines`, or everything, after a note on what is missing
+        before it.
+        """
         self._remember(piece)
         if lines is not None:
             return last_lines(piece.data, lines)
         return _note(piece.start) + piece.data if piece.start else piece.data
 
     def more(self, piece: Piece) -> bytes:
-        """What of a later piece is new to the client."""
+        """The bytes of a later piece that are new to the client."""
         skipped, data = self._new(piece)
         if data:
             self._remember(piece)
@@ -57,10 +59,10 @@ class Sent:
         self.anchor = piece.data[-ANCHOR:]
 
     def _new(self, piece: Piece) -> tuple[int | None, bytes]:
-        """(bytes that were missed, None when nobody knows how many; new bytes).
+        """(number of bytes that were missed, None if unknown; new bytes).
 
         The stored log of an attempt that wrote very much lacks its beginning, so its places are
-        off: then the last bytes that were sent tell where to go on.
+        off: then the place to continue at is found by the last bytes that were sent.
         """
         index = self.place - piece.start
         if index < 0:
@@ -70,16 +72,16 @@ class Sent:
             return 0, piece.data[index:]
         if index > len(piece.data) and not piece.ended:  # an older view of the log
             return 0, b""
-        found = piece.data.rfind(self.anchor)
-        if found < 0:
+        index = piece.data.rfind(self.anchor)
+        if index < 0:
             return None, piece.data
-        return 0, piece.data[found + len(self.anchor) :]
+        return 0, piece.data[index + len(self.anchor) :]
 
 
 def last_lines(data: bytes, lines: int) -> bytes:
-    """The last lines of a text; a line that is not finished is one."""
-    found = data.splitlines(keepends=True)
-    return b"".join(found[len(found) - lines :]) if lines < len(found) else data
+    """The last lines of a text; an unfinished line counts as one."""
+    pieces = data.splitlines(keepends=True)
+    return b"".join(pieces[len(pieces) - lines :]) if lines < len(pieces) else data
 
 
 def _note(skipped: int | None) -> bytes:
@@ -100,25 +102,25 @@ class LogReader:
 
         A 404 problem when there is none.
         """
-        held = backend.leases.live([key]).get(key)
-        if attempt is None and held is not None:
-            return LogReader(backend, key, held)
-        known = [one.attempt for one in backend.book.attempts(key)]
-        wanted = [one for one in reversed(known) if attempt in (None, one)]
-        for reader in (LogReader(backend, key, one) for one in wanted):
-            if reader.attempt == held or reader.read() is not None:
+        running = backend.leases.live([key]).get(key)
+        if attempt is None and running is not None:
+            return LogReader(backend, key, running)
+        attempts = [record.attempt for record in backend.book.attempts(key)]
+        candidates = [name for name in reversed(attempts) if attempt in (None, name)]
+        for reader in (LogReader(backend, key, name) for name in candidates):
+            if reader.attempt == running or reader.read() is not None:
                 return reader
-        raise UnknownProblem(detail=_why_none(attempt, known))
+        raise UnknownProblem(detail=_why_none(attempt, attempts))
 
     def read(self) -> Piece | None:
-        """What there is of the log now; None when there is nothing."""
+        """The log as far as it can be read now; None when there is nothing."""
         if self.alive():
             return self._published()
         # The published end outlives its attempt for a while; the stored log is whole.
         return self._stored() or self._published()
 
     def alive(self) -> bool:
-        """True while somebody works on the attempt."""
+        """True while a worker holds the lease of the attempt."""
         return self.backend.leases.live([self.key]).get(self.key) == self.attempt
 
     def patience(self) -> float:
@@ -135,15 +137,15 @@ class LogReader:
         published = self.backend.leases.live_log(self.key)
         if published is None or published.attempt != self.attempt:
             return None
-        # A character that is half written ends as a replacement: it is sent when it is whole.
+        # A half-written character ends as a replacement: it is sent once it is whole.
         data = published.text.rstrip("\ufffd").encode(errors="surrogateescape")
         return Piece(published.start, data, ended=False)
 
 
-def _why_none(attempt: str | None, known: list[str]) -> str:
-    if attempt is not None and attempt not in known:
+def _why_none(attempt: str | None, attempts: list[str]) -> str:
+    if attempt is not None and attempt not in attempts:
         return f"attempt: there is no attempt {attempt}"
-    return "no attempt has left a log" if known else "no attempt has begun yet"
+    return "no attempt has left a log" if attempts else "no attempt has begun yet"
 
 
 async def stream_log(reader: LogReader, lines: int | None, follow: bool) -> AsyncIterator[bytes]:
@@ -176,4 +178,4 @@ def _look(reader: LogReader) -> tuple[Piece | None, bool]:
         alive = reader.alive()
         return reader.read(), alive
     except (RedisError, StoreError, OSError):
-        return None, True  # whatever is away comes back; the client keeps its place
+        return None, True  # store and Redis come back; the client keeps its place

@@ -1,4 +1,4 @@
-"""Submitting a spec: understood, checked against limits, stored once."""
+"""Submitting a spec: it is resolved, checked against the caller's limits, and stored once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def submit_spec(
 ) -> tuple[Experiment, bool]:
     """The experiment of a spec, and whether this request stored it.
 
-    SpecError when it cannot be run; a 429 problem when the caller has too many running, a 422
-    problem when the idempotency key `key` came with another body.
+    Raises SpecError when the spec cannot be run, a 429 problem when the caller has too many
+    experiments running, a 422 problem when the Idempotency-Key `key` was used with another body.
     """
     if key is None:
         return _stored(backend, caller, resolve_text(body, backend.uploads, backend.settings))
@@ -33,19 +33,19 @@ def submit_spec(
 def _claimed(
     backend: Backend, caller: Caller, body: bytes, key: str, records: IdempotencyRecords
 ) -> Record:
-    """The record of a key that was free: after everything that may refuse the request."""
+    """Claim an unused key, after all checks that may refuse the request; returns its record."""
     resolved = resolve_text(body, backend.uploads, backend.settings)
     make_plan(resolved)
     if _existing(backend, resolved) is None:
         check_open_experiments(backend, caller)
-    mine = Record(body=digest_of(body), experiment=_number(resolved), resolved=resolved)
-    return records.claim(caller.name, key, body, mine)
+    record = Record(body=digest_of(body), experiment=_number(resolved), resolved=resolved)
+    return records.claim(caller.name, key, body, record)
 
 
 def _stored(backend: Backend, caller: Caller, resolved: ResolvedSpec) -> tuple[Experiment, bool]:
-    found = _existing(backend, resolved)
-    if found is not None:
-        return found, False
+    existing = _existing(backend, resolved)
+    if existing is not None:
+        return existing, False
     plan = make_plan(resolved)
     check_open_experiments(backend, caller)
     spec = resolved.model_dump(mode="json")

@@ -26,11 +26,11 @@ class NotAcceptableProblem(StatusProblem):
 
 
 def negotiated(request: Request, offers: Sequence[str]) -> str:
-    """The offer that the client likes best, the first of equals; a 406 problem if it likes none."""
+    """The offer that the client prefers, the first of equals; a 406 problem if it accepts none."""
     header = ",".join(request.headers.getlist("accept")) or "*/*"
     best = parse_accept_header(header, MIMEAccept).best_match(offers)
     if best is None:
-        raise NotAcceptableProblem(detail=f"this can be had as {' or '.join(offers)}")
+        raise NotAcceptableProblem(detail=f"this is available as {' or '.join(offers)}")
     return best
 
 

@@ -21,8 +21,8 @@ PAGE = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-# A report carries its scripts and what models wrote. In a sandbox it is of no origin: whatever a
-# script of it did, it could not use the reader's key.
+# A report carries its scripts and what models wrote. In a sandbox it has no origin: whatever its
+# scripts do, they cannot use the reader's key.
 REPORT = (
     f"{_NOTHING}; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "font-src data:; sandbox allow-scripts allow-downloads allow-popups"
@@ -47,15 +47,15 @@ COMMON = {
 
 
 class Answers:
-    """Adds the headers, and says by a problem document what others say by plain text."""
+    """Middleware that adds the headers and turns plain-text errors into problem documents."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; one with an unheard-of method ends here.
+        """Pass the request on, unless its method is unknown.
 
-        Every method becomes a label of a metric further in, and labels must have a bound.
+        Further in, every method becomes a label of a metric, and labels must be bounded.
         """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -72,7 +72,7 @@ class Answers:
 
 
 class _Outgoing:
-    """The way out of one request."""
+    """Sends the answer to one request."""
 
     def __init__(self, request: Request, receive: Receive, send: Send) -> None:
         self.request = request

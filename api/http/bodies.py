@@ -26,7 +26,7 @@ async def limited(request: Request, limit: int, what: str) -> AsyncIterator[byte
 
 
 async def read_start(request: Request, limit: int) -> bytes:
-    """The body, or its first limit + 1 bytes: whoever checks the size sees that it is too large."""
+    """The body, or its first limit + 1 bytes, which a later check of the size still refuses."""
     pieces = bytearray()
     async for piece in request.stream():
         pieces += piece

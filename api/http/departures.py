@@ -10,7 +10,7 @@ class Departures:
     """Lets a client leave an event stream without an error.
 
     FastAPI's keep-alive of such a stream fails on its closed channel when the client is gone. That
-    would be a trace in the log and a 500 in the metrics for every page that somebody closed.
+    would be a trace in the log and a 500 in the metrics for every page that is closed.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI finds out by itself, and what it cannot know."""
+"""The OpenAPI document: what FastAPI generates, completed by what it cannot know."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Submit an experiment, watch its stages, read its models, features and matches.
 
 Every error is a problem document (RFC 9457, `application/problem+json`): `detail` has one sentence
 per problem, `errors` the same by field. Send an API key as bearer token, or as the password of HTTP
-Basic with any user name. An installation without keys answers its own machine only.
+Basic with any user name. An installation without keys answers only its own machine.
 """
 TAGS = [
     {"name": "experiments", "description": "Submit, follow, cancel and retry experiments."},
     {"name": "stages", "description": "The stages of an experiment: attempts, logs, failures."},
-    {"name": "results", "description": "Models, sweeps, edges and features, as they get ready."},
+    {"name": "results", "description": "Models, sweeps, edges and features, as they become ready."},
     {"name": "corpora", "description": "Uploads that specs name: corpora, tokenizers, models."},
     {"name": "artifacts", "description": "What stages made: manifests and files."},
     {"name": "health", "description": "For probes; needs no key."},
@@ -34,7 +34,7 @@ TAGS = [
 class FieldProblem(BaseModel):
     """What is wrong with one field of the input."""
 
-    field: str = Field(description="Path of the field, in the words of the input.")
+    field: str = Field(description="Path of the field, as the input names it.")
     message: str
 
 
@@ -48,7 +48,7 @@ class Problem(BaseModel):
     status: int
     detail: str | None = Field(None, description="What was wrong, a sentence per line.")
     errors: list[FieldProblem] | None = Field(None, description="The same, by field.")
-    id: str | None = Field(None, description="Of a 500: where the log has it.")
+    id: str | None = Field(None, description="Of a 500: its id in the server's log.")
 
 
 def operation_id(route: APIRoute) -> str:
@@ -57,7 +57,7 @@ def operation_id(route: APIRoute) -> str:
 
 
 def document(app: FastAPI, *models: Model) -> None:
-    """Complete the document of an application: problems, models that only it names, security."""
+    """Complete an application's document: problems, security, models that only it refers to."""
     generated = app.openapi
 
     def complete() -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _completed(generated: Callable[[], dict[str, Any]], more: Sequence[Model]) -
 
 
 def _without_item_schema(operation: dict[str, Any]) -> None:
-    """Take FastAPI's `itemSchema` of event streams away: it is a word of OpenAPI 3.2."""
+    """Remove FastAPI's `itemSchema` from event streams: it is a keyword of OpenAPI 3.2."""
     for response in operation["responses"].values():
         for body in response.get("content", {}).values():
             body.pop("itemSchema", None)

@@ -1,4 +1,4 @@
-"""Pages of a list that does not move, or that is ordered by something that stays: by cursor.
+"""Pages, by cursor, of a list that does not change or whose order is fixed.
 
 The cursor is opaque to clients. Models and parameters are those of fastapi-pagination.
 """
@@ -19,7 +19,7 @@ Page = TypeVar("Page", bound=CursorPage[Any])
 
 
 def _page_params(cursor: Cursor = None, size: PageSize = 50) -> CursorParams:
-    """Parameters of a model would reach the document without their descriptions."""
+    """The parameters one by one: as a model, they would lose their descriptions in OpenAPI."""
     return CursorParams(cursor=cursor, size=size)
 
 
@@ -27,22 +27,22 @@ PageParams = Annotated[CursorParams, Depends(_page_params)]
 
 
 def cursor_of(params: CursorParams) -> str:
-    """What the cursor of a request says, "" for the first page; a 422 problem if it is broken."""
+    """The text in the cursor of a request, "" for the first page; a 422 problem if it is broken."""
     if not params.cursor:
         return ""
     try:
-        found = params.decode_cursor(params.cursor)
+        text = params.decode_cursor(params.cursor)
     except (HTTPException, ValueError):
         raise broken_cursor() from None
-    # Base64 is read generously: what it skipped shows when the cursor is written again.
-    if unquote(params.encode_cursor(found) or "") != unquote(params.cursor):
+    # Decoding Base64 skips what is no part of it; encoding the text again shows whether it did.
+    if unquote(params.encode_cursor(text) or "") != unquote(params.cursor):
         raise broken_cursor()
-    assert isinstance(found, str), "cursors are text"
-    return found
+    assert isinstance(text, str), "cursors are text"
+    return text
 
 
 def broken_cursor() -> SpecProblem:
-    """The answer to a cursor that this listing never gave."""
+    """The problem for a cursor that this listing never issued."""
     sentence = "is not a cursor of this listing; leave it out to start at the first page"
     return SpecProblem(
         detail=f"cursor: {sentence}", errors=[{"field": "cursor", "message": sentence}]
@@ -50,7 +50,7 @@ def broken_cursor() -> SpecProblem:
 
 
 def offset_of(params: CursorParams) -> int:
-    """The place that a cursor of `place_page` names."""
+    """The place in a cursor made by `place_page`; a 422 problem if it is broken."""
     text = cursor_of(params) or "0"
     if not (text.isascii() and text.isdigit() and len(text) < 16):
         raise broken_cursor()
@@ -64,7 +64,7 @@ def place_page(
     place: int,
     total: int,
 ) -> Page:
-    """A page whose first entry is number `place` of `total` that never change their order."""
+    """A page whose first entry is number `place`, from 0, of `total` entries in a fixed order."""
     end = place + len(items)
     page = model.create(
         items,

@@ -90,7 +90,7 @@ def _spec_error(_eh: Any, _request: Request, error: Exception) -> Problem:
     assert isinstance(error, SpecError)
     if isinstance(error, HubUnreachable):
         return AwayProblem(detail=str(error))
-    return _fields((one.path, one.message) for one in error.errors)
+    return _fields((item.path, item.message) for item in error.errors)
 
 
 def _upload_error(_eh: Any, request: Request, error: Exception) -> Problem:
@@ -102,7 +102,7 @@ def _upload_error(_eh: Any, request: Request, error: Exception) -> Problem:
 def _request_error(_eh: Any, _request: Request, error: Exception) -> Problem:
     assert isinstance(error, RequestValidationError)
     return _fields(
-        (".".join(str(part) for part in one["loc"]), one["msg"]) for one in error.errors()
+        (".".join(str(part) for part in item["loc"]), item["msg"]) for item in error.errors()
     )
 
 
@@ -112,7 +112,7 @@ def _http_error(_eh: Any, request: Request, error: Exception) -> Problem:
     headers, detail = dict(error.headers or {}), str(error.detail)
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed(request))
-        detail = f"{request.url.path} knows {headers['Allow']}"
+        detail = f"{request.url.path} allows {headers['Allow']}"
     elif status == HTTPStatus.NOT_FOUND and detail == status.phrase:
         return UnknownProblem(detail=f"there is nothing at {request.url.path}")
     kind = f"http-{status.phrase.lower().replace(' ', '-')}"
@@ -120,17 +120,17 @@ def _http_error(_eh: Any, request: Request, error: Exception) -> Problem:
 
 
 def _allowed(request: Request) -> list[str]:
-    """Every method that some route of the path answers.
+    """Every method that any route of the path answers.
 
-    The routers' own Allow names the methods of the first such route only.
+    The routers' own Allow header has only the methods of the first such route.
     """
     root = request.scope.get("app_root_path", request.scope.get("root_path", ""))  # not a mount's
     allowed = []
     for method in HTTPMethod:
         scope = {**request.scope, "method": method.value, "root_path": root}
-        found = [route for route in request.app.routes if route.matches(scope)[0] is Match.FULL]
+        routes = [route for route in request.app.routes if route.matches(scope)[0] is Match.FULL]
         reads = method in (HTTPMethod.GET, HTTPMethod.HEAD)
-        if any(reads or not isinstance(route, Mount) for route in found):  # mounted: static files
+        if any(reads or not isinstance(route, Mount) for route in routes):  # mounted: static files
             allowed.append(method.value)
     return allowed
 
@@ -163,11 +163,14 @@ def _unexpected(_eh: Any, request: Request, error: Exception) -> Problem:
     trace = "".join(traceback.format_exception(error))
     log.error("request failed", id=number, path=request.url.path, exception=trace)
     return Problem(
-        "Something went wrong.", detail=f"the log has it as {number}", status=500, id=number
+        "Something went wrong.",
+        detail=f"the server's log has it as {number}",
+        status=500,
+        id=number,
     )
 
 
-_HANDLERS: dict[type[Exception], Any] = {  # the first that fits is taken: Exception comes last
+_HANDLERS: dict[type[Exception], Any] = {  # the first that fits handles it: Exception comes last
     HTTPException: _http_error,
     RequestValidationError: _request_error,
     SpecError: _spec_error,

@@ -1,4 +1,4 @@
-"""Receiving an upload: streamed to a file, hashed on the way, compared with what was promised."""
+"""Receiving an upload: streamed to a file, hashed on the way, compared with its headers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shared.resolve.resolved import UploadFormat
 from shared.store import StoreError
 
 PIECE = 1 << 20  # bytes written at once
-LEFTOVER = 24 * 3600  # seconds after which a file nobody writes to was left by a killed server
+LEFTOVER = 24 * 3600  # seconds without a write: then a killed server has left the file behind
 HEX = re.compile(r"[0-9a-fA-F]{64}")
 CONTENT_TYPES: dict[str, tuple[UploadFormat, ...]] = {  # and what may be in them; () is anything
     "application/octet-stream": (),
@@ -46,10 +46,10 @@ class ContentTypeProblem(StatusProblem):
 
 @dataclass(frozen=True)
 class Promise:
-    """What the headers of an upload say about its body.
+    """What the headers of an upload promise about its body.
 
-    `formats` are those that its content type allows (empty: any), `filename` the name that it had
-    for the sender ("" if it is not told), `sha256` its digest (hex) and `size` its bytes, if told.
+    `formats` are those that its content type allows (empty: any), `filename` is its name at the
+    sender ("" if not given), `sha256` its digest (hex) and `size` its bytes (None if not given).
     """
 
     content_type: str
@@ -62,7 +62,7 @@ class Promise:
 def promise(request: Request, filename: str | None, sha256: str | None) -> Promise:
     """Read the headers; a 415 problem for another content type, 422 for a broken checksum.
 
-    Without a Content-Type it is bytes (RFC 9110, 8.3), as `curl -T` sends them.
+    A body without a Content-Type is bytes (RFC 9110, 8.3), as `curl -T` sends them.
     """
     content_type, _ = parse_options_header(request.headers.get("content-type"))
     content_type = content_type.lower() or "application/octet-stream"
@@ -81,21 +81,21 @@ def promise(request: Request, filename: str | None, sha256: str | None) -> Promi
     )
 
 
-def _checksum(request: Request, asked: str | None) -> str | None:
-    """The one sha256 that the request names, however it does; 422 when two differ."""
-    named = {
-        "sha256": asked,
+def _checksum(request: Request, parameter: str | None) -> str | None:
+    """The sha256 of the request, from its parameter or either header; 422 when two differ."""
+    fields = {
+        "sha256": parameter,
         "X-Checksum-Sha256": request.headers.get("x-checksum-sha256"),
     }
-    for field, value in named.items():
+    for field, value in fields.items():
         if value is not None and not HEX.fullmatch(value):
-            raise _wrong(field, "is a sha256 of 64 hexadecimal digits")
-    found = {value.lower() for value in named.values() if value is not None}
+            raise _wrong(field, "must be a sha256 of 64 hexadecimal digits")
+    digests = {value.lower() for value in fields.values() if value is not None}
     if "content-digest" in request.headers:
-        found.add(_content_digest(", ".join(request.headers.getlist("content-digest"))))
-    if len(found) > 1:
+        digests.add(_content_digest(", ".join(request.headers.getlist("content-digest"))))
+    if len(digests) > 1:
         raise _wrong("sha256", "is given twice, with different values")
-    return next(iter(found), None)
+    return next(iter(digests), None)
 
 
 def _content_digest(header: str) -> str:
@@ -131,11 +131,11 @@ async def receive(
             async for piece in _pieces(request):
                 size += len(piece)
                 check_size(size)
-                await run_in_threadpool(_take, piece, file, digest)
+                await run_in_threadpool(_append, piece, file, digest)
     except OSError as error:
         raise StoreError(f"the upload cannot be written: {error.strerror}") from error
     if promised.size is not None and size != promised.size:
-        raise UploadError(f"is cut off: {size} of {promised.size} bytes came")
+        raise UploadError(f"is cut off: {size} of {promised.size} bytes arrived")
     if promised.sha256 not in (None, digest.hexdigest()):
         raise UploadError(
             f"was damaged on its way: its sha256 is {digest.hexdigest()}, not {promised.sha256}"
@@ -157,13 +157,13 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
         yield b"".join(waiting)
 
 
-def _take(piece: bytes, file: BinaryIO, digest: hashlib._Hash) -> None:
+def _append(piece: bytes, file: BinaryIO, digest: hashlib._Hash) -> None:
     digest.update(piece)
     file.write(piece)
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove what uploads left that were cut off by the end of their server."""
+    """Remove the files of uploads that were cut off by the end of their server."""
     oldest = time.time() - LEFTOVER
     for path in directory.glob("*"):
         try:

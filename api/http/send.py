@@ -27,7 +27,7 @@ TYPES = {
     ".parquet": "application/vnd.apache.parquet",
     ".safetensors": "application/octet-stream",
 }
-# Of a page that was opened as a file: nothing is run, nothing is fetched.
+# For a page that is opened as a file: it runs nothing and fetches nothing.
 SANDBOX = "sandbox; default-src 'none'"
 
 
@@ -45,10 +45,10 @@ def media_type(file: str) -> str:
 
 
 def wanted_range(request: Request, etag: str, size: int) -> tuple[int, int] | None:
-    """The one range [start, end) of bytes that is asked for, or None for the whole file.
+    """The requested range [start, end) of bytes, or None for the whole file.
 
     What RFC 9110 (14.2) lets a server ignore is ignored: several ranges, other units, broken
-    syntax, an If-Range that names another content. A 416 problem when nothing lies in the range.
+    syntax, an If-Range for other content. A 416 problem when no byte lies in the range.
     """
     header, condition = request.headers.get("range"), request.headers.get("if-range")
     if header is None or (condition is not None and condition.strip() != etag):

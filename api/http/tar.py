@@ -1,4 +1,4 @@
-"""An artifact as a tar archive that is never held anywhere: headers made, files passed through."""
+"""An artifact as a tar archive that is never stored: headers are made, files passed through."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.store import Store
 
 
 def tar_size(manifest: Manifest) -> int:
-    """Bytes of the archive that `tar_pieces` gives."""
+    """The size of the archive that `tar_pieces` yields, in bytes."""
     size = 2 * tarfile.BLOCKSIZE
     for name, stored in manifest.files.items():
         size += len(_header(manifest, name)) + stored.bytes + _padding(stored.bytes)
@@ -19,7 +19,7 @@ def tar_size(manifest: Manifest) -> int:
 
 
 def tar_pieces(store: Store, artifacts: Artifacts, manifest: Manifest) -> Iterator[bytes]:
-    """The files of an artifact in the order of their names."""
+    """The archive in pieces; its files are in the order of their names."""
     for name, stored in sorted(manifest.files.items()):
         yield _header(manifest, name)
         if stored.bytes:

@@ -1,7 +1,7 @@
 """What a request leaves behind: ids on everything that it logs, a line for what it changed, a span.
 
-No path, query or header is logged: they are users' own. The route's template and the ids of
-experiment and stage are.
+No path, query or header is logged, as they are private to users; the route's template and the ids
+of experiment and stage are.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 
 class Trail:
-    """Binds the ids, and tells of changes once they were answered."""
+    """Middleware that binds the ids, and logs a change once it was answered."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -47,18 +47,18 @@ class Trail:
             route = str(getattr(scope.get("route"), "path", "none"))
             note(traced, route=route, status=answered.status)
             if scope["method"] not in READING and answered.status < 400:
-                _tell(scope, route, answered)
+                _log_change(scope, route, answered)
 
 
 def ids_of(path: str) -> dict[str, str]:
     """The experiment and the stage that a path names."""
-    found = {"experiment": _EXPERIMENT.search(path), "stage": _STAGE.search(path)}
-    return {name: match[1] for name, match in found.items() if match}
+    matches = {"experiment": _EXPERIMENT.search(path), "stage": _STAGE.search(path)}
+    return {name: match[1] for name, match in matches.items() if match}
 
 
-def _tell(scope: Scope, route: str, answered: _Answered) -> None:
-    """Log a change. One that made an experiment tells its id by the place of it."""
-    made = ids_of(answered.headers.get("location", ""))
+def _log_change(scope: Scope, route: str, answered: _Answered) -> None:
+    """Log a change; the id of a new experiment is in the Location header."""
+    created = ids_of(answered.headers.get("location", ""))
     caller = scope.get("state", {}).get("caller")
     log.info(
         "changed",
@@ -67,10 +67,10 @@ def _tell(scope: Scope, route: str, answered: _Answered) -> None:
         status=answered.status,
         seconds=round(time.monotonic() - answered.began, 3),
         by=getattr(caller, "name", ""),
-        **made,
+        **created,
     )
-    if answered.status == 201 and "experiment" in made:
-        begin_experiment(made["experiment"])
+    if answered.status == 201 and "experiment" in created:
+        begin_experiment(created["experiment"])
 
 
 class _Answered:

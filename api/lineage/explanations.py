@@ -7,44 +7,55 @@ carries them unchanged; whoever shows them has to escape them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from api.lineage.names import Lineage
-from shared.lineage.explanations import name_corpora
+from shared.lineage.explanations.artifact import COLUMNS as STORED
+from shared.lineage.explanations.artifact import FILE, best, with_names
+from shared.lineage.explanations.explained_edge import sides
+from shared.lineage.explanations.feature_status import FeatureStatus
+from shared.lineage.explanations.methods import METHODS, MethodName
+from shared.lineage.explanations.scores import SCORES
+from shared.lineage.explanations.shown import shown
 
-Method = Literal["rule", "language_model"]
-ExplainedStatus = Literal["universal", "persisting", "emerging", "disappearing"]
 ExplanationSort = Literal["feature", "score", "density"]
-METHODS: tuple[Method, ...] = ("rule", "language_model")
-FILE = "explanations.parquet"
 Interval = tuple[float, float] | None
 
 
-class Explanation(BaseModel):
-    """What a feature is about, by rules or by the language model, and how well that predicts it."""
+class _Unscored(BaseModel):
+    """An explanation without its scores."""
 
-    method: Method
+    method: MethodName
     label: str | None = Field(description="What its operator calls the language model.")
-    status: ExplainedStatus = Field(description="What became of the feature in the family.")
+    status: FeatureStatus = Field(description="What became of the feature in the family.")
     density: float = Field(description="Share of the tokens on which it fires.")
     explanation: str | None = Field(
         description="Plain text that is not to be trusted; null after a failure."
     )
-    score: float | None = Field(
-        description="Pearson's r of predicted and true activations on held-out windows."
+
+
+if TYPE_CHECKING:
+    _Scored = _Unscored
+else:  # a field for each declared score
+    _Scored = create_model(
+        "_Scored",
+        __base__=_Unscored,
+        **{
+            score.column: (float | None, Field(description=score.description))
+            for score in SCORES.values()
+        },
     )
-    detection: float | None = Field(
-        description="Balanced accuracy of telling windows with the feature from others."
-    )
-    fuzzing: float | None = Field(
-        description="Balanced accuracy of telling right marks on tokens from wrong ones."
-    )
+
+
+class Explanation(_Scored):
+    """What a feature is about, by rules or by the language model, and how well that predicts it."""
+
     failure: str | None = Field(description="Why there is no explanation, or no score.")
 
 
@@ -54,18 +65,7 @@ class ListedExplanation(Explanation):
     feature: int
 
 
-COLUMNS = (
-    "feature",
-    "method",
-    "status",
-    "density",
-    "explanation",
-    "score",
-    "detection",
-    "fuzzing",
-    "failure",
-)
-STORED = tuple(name for name in COLUMNS if name != "method")
+COLUMNS = ("feature", "method", *(name for name in STORED if name != "feature"))
 
 
 class CrossScore(BaseModel):
@@ -86,7 +86,7 @@ class ExplainedEdge(BaseModel):
     without a match; null where there are none.
     """
 
-    method: Method
+    method: MethodName
     persist: CrossScore | None
     disappear: CrossScore | None
 
@@ -105,8 +105,7 @@ def explanations_of(lineage: Lineage, tracking: str, model: str, index: int) -> 
             continue
         place = {"method": method, "label": manifest.results.get("label")}
         for row in lineage.backend.files.rows(manifest, FILE, "feature", index):
-            if method == "rule":
-                row["explanation"] = name_corpora(row["explanation"], corpora_of(lineage, tracking))
+            row["explanation"] = shown(row["explanation"], method, corpora_of(lineage, tracking))
             found.append(Explanation.model_validate({**row, **place}))
     return found
 
@@ -121,7 +120,7 @@ def names_of(
     lineage: Lineage, tracking: str, model: str, features: Sequence[int] | None = None
 ) -> dict[int, str]:
     """The best explanation of every feature of a model that has one, or of some features."""
-    found: dict[int, str] = {}
+    tables = []
     for method, role in zip(METHODS, explain_roles(tracking, model), strict=True):
         manifest = lineage.finished(role)
         if manifest is not None:
@@ -130,24 +129,14 @@ def names_of(
             if features is not None:
                 known = pa.array(features, pa.int64())
                 wanted = pc.and_(wanted, pc.is_in(pc.cast(table["feature"], pa.int64()), known))
-            table = with_names(table.filter(wanted), method, corpora_of(lineage, tracking))
-            names = table["explanation"].to_pylist()
-            found.update(zip(table["feature"].to_pylist(), names, strict=True))
-    return found
+            named = with_names(table.filter(wanted), method, corpora_of(lineage, tracking))
+            tables.append((method, named))
+    return {feature: row["explanation"] for feature, row in best(tables).items()}
 
 
 def corpora_of(lineage: Lineage, tracking: str) -> list[str]:
     """Names of the corpora of a tracking's stream, in order."""
     return list(lineage.section("tracking")[tracking]["corpora"])
-
-
-def with_names(table: pa.Table, method: Method, corpora: Sequence[str]) -> pa.Table:
-    """A stored table with the names of corpora in its rules, which know them by number."""
-    if method != "rule":
-        return table
-    named = [name_corpora(text, corpora) for text in table["explanation"].to_pylist()]
-    place = table.column_names.index("explanation")
-    return table.set_column(place, "explanation", pa.array(named, pa.string()))
 
 
 def explained_edge(lineage: Lineage, tracking: str, parent: str, child: str) -> list[ExplainedEdge]:
@@ -156,16 +145,14 @@ def explained_edge(lineage: Lineage, tracking: str, parent: str, child: str) -> 
     for method in METHODS:
         manifest = lineage.finished(f"explained_edge/{tracking}/{method}/{parent}/{child}")
         if manifest is not None:
-            sides: dict[str, Any] = {
-                side: manifest.results.get(side) for side in ("persist", "disappear")
-            }
-            found.append(ExplainedEdge.model_validate({"method": method, **sides}))
+            values = {"method": method, **sides(manifest.results)}
+            found.append(ExplainedEdge.model_validate(values))
     return found
 
 
 def selected(
-    tables: dict[Method, pa.Table],
-    statuses: list[ExplainedStatus] | None,
+    tables: dict[MethodName, pa.Table],
+    statuses: list[FeatureStatus] | None,
     search: str | None,
     sort: ExplanationSort,
     order: Literal["asc", "desc"],

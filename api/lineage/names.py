@@ -1,6 +1,6 @@
 """Names for keys: which stage of an experiment made what a user calls by name.
 
-The report stage of a plan names everything (see ReportParameters); here its inputs are looked up
+The report stage of a plan names everything (see REPORT); here its inputs are looked up
 one by one, so that each can be shown as soon as it is finished, long before the report is.
 """
 
@@ -10,18 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy.typing as npt
-
 from api.backend import Backend
 from api.http.problems import SpecProblem, UnknownProblem
 from shared.experiments.experiments import Experiment
+from shared.lineage.pair import Arrays, Results
+from shared.lineage.roles import Role, roles_of
 from shared.records.artifacts import Manifest
 from shared.records.releases import read_values
 from shared.spec import split_name
-from shared.stages.report import ReportParameters
+from shared.stages.report import REPORT, ReportParameters
 from shared.store import NotFoundError
-
-MODEL_KINDS = ("pretrain", "finetune", "merge", "import")
 
 
 class NotFinishedProblem(UnknownProblem):
@@ -89,19 +87,21 @@ class Lineage:
             raise NotFinishedProblem(detail=f"not finished yet: {self.title(key)}")
         return found
 
-    def arrays(self, role: str, file: str) -> dict[str, npt.NDArray[Any]]:
-        """The arrays of an .npz file of a finished role; empty where there is no such file."""
+    def results(self, role: Role) -> Results:
+        """The results of a role (see shared.lineage.pair.Source); empty while it is unfinished."""
         manifest = self.finished(role)
-        if manifest is None or file not in manifest.files:
-            return {}
-        return self.backend.files.arrays(manifest, file)
+        return {} if manifest is None else manifest.results
+
+    def arrays(self, role: Role, file: str) -> Arrays:
+        """The arrays of an .npz file of a finished role."""
+        return self.backend.files.arrays(self.manifest(role), file)
 
     def model(self, name: str) -> tuple[str, int | None]:
         """The model of the spec and the step of a member of the family (None: not a checkpoint).
 
         A 404 problem that lists the models there are.
         """
-        if f"model/{name}" not in self.roles:
+        if Role.model(name) not in self.roles:
             here = f"{self.experiment.id} has {listed(self.models)}"
             raise UnknownProblem(detail=f"there is no model {name!r}: {here}")
         return split_name(name)
@@ -109,7 +109,7 @@ class Lineage:
     @property
     def models(self) -> list[str]:
         """All members of the family in the order of the spec, checkpoints before their model."""
-        members = [role.removeprefix("model/") for role in self.roles if role.startswith("model/")]
+        members = [role.names[0] for role in roles_of(self.roles, "model")]
         place = {name: number for number, name in enumerate(self.section("models"))}
 
         def order(name: str) -> tuple[int, bool, int]:
@@ -134,18 +134,9 @@ class Lineage:
 def open_lineage(backend: Backend, number: str) -> Lineage:
     """The lineage of an experiment; NotFoundError if there is no such experiment."""
     experiment = backend.experiments.get(number)
-    report = next(stage for stage in experiment.plan.stages if stage.kind == "report")
+    report = next(stage for stage in experiment.plan.stages if stage.kind == REPORT.name)
     parameters = read_values(ReportParameters, report.parameters, f"the report of {number}")
     return Lineage(backend, experiment, report.key, report.inputs, parameters)
-
-
-def kind_of(model: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Which of MODEL_KINDS a model of the spec is, and its fields."""
-    for kind in MODEL_KINDS:
-        fields = model.get(kind, model.get(f"{kind}_"))  # import_, where a dump kept Python's name
-        if fields is not None:
-            return kind, fields
-    raise ValueError(f"a model is one of {', '.join(MODEL_KINDS)}, not {', '.join(model)}")
 
 
 def listed(names: Sequence[str] | Mapping[str, Any]) -> str:

@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
-from api.stored.matches import Side, Status
+from api.stored.matches import Side
 from shared.arrays import IntArray
-from shared.lineage.explanations import harmless
-from shared.lineage.statuses import STATUSES
+from shared.lineage.explanations.shown import harmless
+from shared.lineage.statuses import STATUSES, Status
 
 Names = Mapping[int, str]  # what features are about, by number
 Sort = Literal["feature", "firings", "best_r", "r", "multiple_r", "q"]

@@ -14,9 +14,9 @@ from api.experiments.describe import report_stage, view_experiment, view_stage
 from api.experiments.listing import Filters, PageParams, page_of, page_params
 from api.experiments.seen import encode_seen
 from api.http.problems import UnknownProblem
-from api.routes.artifacts import found, send_file
+from api.routes.artifacts import find_manifest, send_file
 from api.routes.experiments import FoundExperiment
-from shared.experiments.decide import ExperimentState
+from shared.experiments.states import ExperimentState
 
 router = APIRouter(include_in_schema=False)
 templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
@@ -26,7 +26,7 @@ def _chosen(
     name: Annotated[str, Query(max_length=100)] = "",
     state: ExperimentState | Literal[""] = "",
 ) -> Filters:
-    """The filters of the page's form, which sends empty fields too."""
+    """The filters from the page's form, which also sends empty fields."""
     return Filters(frozenset([state]) if state else None, name or None)
 
 
@@ -44,22 +44,22 @@ def index(
         for name, cursor in (("newer", page.previous_page), ("older", page.next_page))
         if cursor
     }
-    about = {"page": page, "links": links, "wanted": wanted, "states": list(ExperimentState)}
-    return templates.TemplateResponse(request, "index.html", about)
+    context = {"page": page, "links": links, "wanted": wanted, "states": list(ExperimentState)}
+    return templates.TemplateResponse(request, "index.html", context)
 
 
 @router.get("/experiments/{number}", response_class=HTMLResponse)
 def experiment(
     request: Request, shown: FoundExperiment, backend: BackendDependency
 ) -> HTMLResponse:
-    """One experiment; the page keeps itself up to date from the moment it was made."""
+    """One experiment; from this moment on, the page keeps itself up to date."""
     standing = backend.experiments.standing(shown, backend.leases)
-    about = {
+    context = {
         "experiment": view_experiment(shown, standing),
         "stages": [view_stage(backend, stage, standing) for stage in shown.plan.stages],
         "seen": encode_seen([standing.stages[stage.key] for stage in shown.plan.stages]),
     }
-    return templates.TemplateResponse(request, "experiment.html", about)
+    return templates.TemplateResponse(request, "experiment.html", context)
 
 
 @router.get("/experiments/{number}/report/{file:path}", response_class=Response)
@@ -70,4 +70,4 @@ def report(
     stage = report_stage(experiment)
     if stage is None or not backend.artifacts.exists(stage.key):
         raise UnknownProblem(detail="the report is not finished")
-    return send_file(request, backend, found(backend, stage.key), file, inline=True)
+    return send_file(request, backend, find_manifest(backend, stage.key), file, inline=True)

@@ -16,16 +16,16 @@ from shared.records.artifacts import Manifest
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 
-# Bytes of any type: what OpenAPI 3.1 says of them is no schema, for they are no JSON string.
+# Bytes of any type: OpenAPI 3.1 describes them without a schema, as they are no JSON string.
 BINARY: dict[str, Any] = {"content": {"*/*": {}}}
 PART_ANSWERS: dict[int | str, dict[str, Any]] = {
-    206: {"description": "The range that was asked for.", **BINARY},
+    206: {"description": "The requested range.", **BINARY},
     304: {"description": "The client has this content already."},
     **PROBLEMS(416),
 }
 FILE_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The whole file.", **BINARY},
-    307: {"description": "A URL of the object store that reads the file for a while."},
+    307: {"description": "A URL of the object store at which the file can be read for a while."},
     **PART_ANSWERS,
 }
 ARCHIVE_ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -36,7 +36,7 @@ ARCHIVE_ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def found(backend: Backend, key: str) -> Manifest:
+def find_manifest(backend: Backend, key: str) -> Manifest:
     """The manifest of a key; a 404 problem if there is none."""
     try:
         manifest = backend.artifacts.manifest(key)
@@ -59,7 +59,7 @@ def send_file(
 ) -> Response:
     """A file of an artifact (see api.http.send); a 404 problem if it has no such file.
 
-    `inline` lets a browser run what is in it: only for the pages of the report.
+    `inline` lets a browser run what the file contains: only for the pages of the report.
     """
     try:
         name = backend.artifacts.object_name(manifest, file)
@@ -79,7 +79,7 @@ def send_file(
 @router.get("/{key}")
 def manifest(key: ArtifactKey, backend: BackendDependency) -> Manifest:
     """The manifest of a finished stage: parameters, results, and its files with their sha256."""
-    return found(backend, key)
+    return find_manifest(backend, key)
 
 
 @router.get("/{key}/files/{file:path}", response_class=Response, responses=FILE_ANSWERS)
@@ -92,20 +92,21 @@ def file(
     redirect: Annotated[
         bool | None,
         Query(
-            description="Redirect to the object store where it offers that (by default as the "
+            description="Redirect to the object store if it supports that (by default as the "
             "server is configured); false streams the file."
         ),
     ] = None,
 ) -> Response:
     """One file of an artifact: whole or one range of bytes; its ETag is its sha256."""
-    wanted = backend.settings.redirect_downloads if redirect is None else redirect
-    return send_file(request, backend, found(backend, key), file, redirect=wanted)
+    if redirect is None:
+        redirect = backend.settings.redirect_downloads
+    return send_file(request, backend, find_manifest(backend, key), file, redirect=redirect)
 
 
 @router.get("/{key}/archive", response_class=StreamingResponse, responses=ARCHIVE_ANSWERS)
 def archive(key: ArtifactKey, backend: BackendDependency) -> StreamingResponse:
     """All files of an artifact as one tar archive, packed while it is sent."""
-    manifest = found(backend, key)
+    manifest = find_manifest(backend, key)
     return StreamingResponse(
         tar_pieces(backend.store, backend.artifacts, manifest),
         media_type="application/x-tar",

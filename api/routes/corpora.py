@@ -30,7 +30,7 @@ from shared.store import NotFoundError
 
 @asynccontextmanager
 async def _clean_start(app: FastAPI) -> AsyncIterator[None]:
-    """When the server starts: remove what a killed one left of uploads."""
+    """Remove, when the server starts, the unfinished uploads of one that was killed."""
     await run_in_threadpool(remove_leftovers, _incoming(app.state.backend))
     yield
 
@@ -64,14 +64,14 @@ BODY: dict[str, Any] = {
                 "sha-256=:base64: of the body (RFC 9530); checked.",
             ),
             ("X-Checksum-Sha256", SHA256, "The same in hexadecimal digits."),
-            ("Content-Disposition", r"^attachment; filename=", "May tell the file's name."),
+            ("Content-Disposition", r"^attachment; filename=", "May give the file's name."),
         )
     ],
 }
 
 
 class UploadView(BaseModel):
-    """An upload: its content by sha256, what it holds, and who pins that content."""
+    """An upload: its name, the sha256 of its content, and what that content is."""
 
     name: str
     digest: str = Field(description="sha256 of the content, hex.")
@@ -85,19 +85,19 @@ class UploadPage(CursorPage[UploadView]):
 
 
 class UploadUse(UploadView):
-    """An upload with the experiments that were submitted over its present content."""
+    """An upload, with the experiments that were submitted with its present content."""
 
     used_by: list[str]
 
 
 class UploadAnswer(UploadView):
-    """An upload that was kept; `replaced` is the digest that the name stood for before."""
+    """An upload that was stored; `replaced` is the digest of other content that had its name."""
 
     replaced: str | None
 
 
 class InUseProblem(ConflictProblem):
-    """It is needed."""
+    """An experiment needs the upload."""
 
     title = "In use."
 
@@ -107,7 +107,10 @@ class InUseProblem(ConflictProblem):
     status_code=201,
     openapi_extra=BODY,
     responses={
-        200: {"model": UploadAnswer, "description": "The name was there; it points here now."},
+        200: {
+            "model": UploadAnswer,
+            "description": "The name existed; it now stands for this upload.",
+        },
         **PROBLEMS(403, 413, 415, 422),
     },
 )
@@ -121,7 +124,8 @@ async def put(
         str, Query(description="Column or key that holds the text.", max_length=200)
     ] = "text",
     filename: Annotated[
-        str | None, Query(description="The file's own name; its suffix helps.", max_length=200)
+        str | None,
+        Query(description="The file's name; its suffix suggests a format.", max_length=200),
     ] = None,
     sha256: Annotated[
         str | None,
@@ -132,9 +136,9 @@ async def put(
 ) -> UploadAnswer:
     """Upload a corpus (JSONL, Parquet, text, zip or tar), a tokenizer.json or a model archive.
 
-    The body is streamed to disk and read to its end before the name points to it; a wrong file
+    The body is streamed to disk and read to its end before the name stands for it; a bad file
     changes nothing. Another file under the same name replaces it for later specs: experiments
-    that were submitted before have pinned the content and go on with it.
+    that were submitted before have pinned the content and continue with it.
     """
     promised = promise(request, filename, sha256)
     await run_in_threadpool(_check_owner, backend, caller, name)
@@ -147,7 +151,7 @@ async def put(
         except UploadError as error:
             raise UploadError(f"{name}: {error}") from error
         info = await run_in_threadpool(_inspect, path, name, text_column, promised, digest)
-        before = await run_in_threadpool(_keep, backend, path, info, caller.name)
+        before = await run_in_threadpool(_store, backend, path, info, caller.name)
     finally:
         path.unlink(missing_ok=True)
     if before is not None:
@@ -157,7 +161,7 @@ async def put(
 
 
 def _incoming(backend: Backend) -> Path:
-    """Where bodies lie while they are received and looked at."""
+    """The directory of bodies while they are received and inspected."""
     return backend.settings.data / "incoming"
 
 
@@ -182,8 +186,8 @@ def _check_owner(backend: Backend, caller: Caller, name: str) -> None:
         raise NotAllowed(detail=f"{name} was uploaded with another API key")
 
 
-def _keep(backend: Backend, path: Path, info: UploadInfo, owner: str) -> UploadInfo | None:
-    """Keep it; returns what the name stood for before."""
+def _store(backend: Backend, path: Path, info: UploadInfo, owner: str) -> UploadInfo | None:
+    """Store an upload; returns what its name stood for before."""
     before = backend.uploads.find(info.name)
     backend.uploads.keep(info, path, owner)
     return before
@@ -212,17 +216,17 @@ def uploads(backend: BackendDependency, page: PageParams) -> UploadPage:
 @router.get("/{name}")
 def upload(name: UploadName, backend: BackendDependency) -> UploadUse:
     """One upload, and the experiments that use its content."""
-    info = _known(backend, name)
+    info = _find(backend, name)
     return UploadUse(**_fields(info), used_by=_users(backend, info))
 
 
 @router.delete("/{name}", status_code=204, responses=PROBLEMS(403, 409))
 def delete(name: UploadName, backend: BackendDependency, caller: Submitter) -> None:
-    """Forget an upload; refused while an experiment exists that was submitted over its content.
+    """Delete an upload; refused while an experiment exists that was submitted with its content.
 
-    Delete those experiments first. The bytes stay until they are collected.
+    Delete those experiments first. The bytes stay until garbage is collected.
     """
-    users = _users(backend, _known(backend, name))
+    users = _users(backend, _find(backend, name))
     _check_owner(backend, caller, name)
     if users:
         raise InUseProblem(
@@ -233,7 +237,8 @@ def delete(name: UploadName, backend: BackendDependency, caller: Submitter) -> N
     backend.uploads.delete(name)
 
 
-def _known(backend: Backend, name: str) -> UploadInfo:
+def _find(backend: Backend, name: str) -> UploadInfo:
+    """The upload of that name; a 404 problem if there is none."""
     info = backend.uploads.find(name)
     if info is None:
         raise UnknownProblem(detail=f"there is no upload {name!r}")
@@ -246,4 +251,4 @@ def _fields(info: UploadInfo) -> dict[str, Any]:
 
 def _users(backend: Backend, info: UploadInfo) -> list[str]:
     """Ids of the experiments with a stage that reads this content."""
-    return [one.id for one, card in backend.experiments.cards() if info.digest in card.uploads]
+    return [entry.id for entry, card in backend.experiments.cards() if info.digest in card.uploads]

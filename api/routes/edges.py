@@ -30,7 +30,9 @@ from api.lineage.rows import (
     rows_of,
     selection,
 )
-from api.stored.matches import SideName, Status
+from api.stored.matches import SideName
+from shared.lineage.roles import Role
+from shared.lineage.statuses import Status
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
 
@@ -55,7 +57,7 @@ def edges_of(lineage: Lineage) -> list[tuple[str, str, str]]:
         (tracking, parent, child)
         for tracking in lineage.section("tracking")
         for parent, child in lineage.parameters.edges
-        if f"match/{tracking}/{parent}/{child}" in lineage.roles
+        if Role.match(tracking, parent, child) in lineage.roles
     ]
 
 
@@ -66,7 +68,7 @@ def ancestors_of(lineage: Lineage) -> list[tuple[str, str, str]]:
         for tracking, models in lineage.parameters.models.items()
         for new in models
         for old in models
-        if f"ancestor/{tracking}/{old}/{new}" in lineage.roles
+        if Role.ancestor(tracking, old, new) in lineage.roles
     ]
 
 
@@ -85,7 +87,7 @@ def edges(
     if tracking is not None:
         lineage.named("tracking", tracking, "tracking")
     return [
-        EdgeView.model_validate(edge_view(lineage, *place, threshold))
+        edge_view(lineage, *place, threshold)
         for place in (ancestors_of(lineage) if ancestors else edges_of(lineage))
         if tracking in (None, place[0])
     ]
@@ -124,8 +126,7 @@ def edge(
     place = offset_of(page)
     key = lineage.manifest(match_role(lineage, name, parent, child)).key
     about = edge_view(lineage, name, parent, child, threshold)
-    found = backend.edges.at(key, about["threshold"])
-    shown = found.parent if side == "parent" else found.child
+    shown = backend.edges.at(key, about.threshold).side(side)
     wanted = selection(shown, status or (), sort, order)
     models = (parent, child) if side == "parent" else (child, parent)
     if form == CSV:
@@ -138,7 +139,7 @@ def edge(
     other = names_of(lineage, name, models[1], partners)
     items = [named(row, own, other) for row in listed]
     matches = place_page(MatchPage, items, page, place, len(wanted))
-    return EdgeMatches(**about, side=side, matches=matches)
+    return EdgeMatches(**dict(about), side=side, matches=matches)
 
 
 def _trackings(lineage: Lineage, parent: str, child: str) -> list[str]:

@@ -25,7 +25,7 @@ def _event(name: str, data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-# FastAPI describes events by `itemSchema`, a word of OpenAPI 3.2; in 3.1 `schema` is that of one.
+# FastAPI describes events by `itemSchema`, a keyword of OpenAPI 3.2; in 3.1, `schema` is of one.
 EVENT = {
     "oneOf": [
         _event("stage", {"$ref": "#/components/schemas/StageEvent"}),
@@ -46,22 +46,23 @@ async def events(
     experiment: FoundExperiment,
     backend: BackendDependency,
     last_event_id: Annotated[
-        str | None, Header(description="The last id that was received: only what changed since.")
+        str | None, Header(description="The last id received: only what changed since is sent.")
     ] = None,
     since: Annotated[
-        str | None, Query(description="The same for a first request, where no header can be set.")
+        str | None, Query(description="The same, for a first request that cannot set a header.")
     ] = None,
 ) -> AsyncIterable[ServerSentEvent]:
-    """The experiment as it goes on, until it ends.
+    """The events of an experiment until it ends.
 
-    - `stage`: a stage has another state than the client has seen: key, title, kind, state, and
-      reason, seconds or peak_memory_bytes where the state has them. The first time all stages.
-    - `experiment`: closes a group of those, with the id that stands for all that was sent; data as
-      in GET one. The last event has the final state; then close, or the browser asks again.
+    - `stage`: the state of a stage differs from what the client has seen: key, title, kind, state,
+      and reason, seconds or peak_memory_bytes where the state has them. At first, all stages.
+    - `experiment`: ends a group of those; its id stands for everything sent so far, its data are
+      the experiment as GET returns it. The last one has the final state: close the stream then, or
+      the browser asks again.
     - `progress`: progress of the running stages by key. It has no id and is not repeated.
 
-    The id says what the client has seen and no server remembers it, so nothing is missed whatever
-    was restarted in between. One that makes no sense counts as none.
+    The id encodes what the client has seen and no server remembers it, so nothing is missed
+    whatever was restarted in between. An id that makes no sense counts as none.
     """
     async for event in Follower(backend, experiment, last_event_id or since).events():
         yield event

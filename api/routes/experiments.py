@@ -27,8 +27,8 @@ from api.http.accept import JSON, negotiated
 from api.http.parameters import Number
 from api.http.problems import PROBLEMS
 from api.security.auth import Caller, NotAllowed, Submitter
-from shared.experiments.decide import ExperimentState
 from shared.experiments.experiments import Card, Experiment
+from shared.experiments.states import ExperimentState
 from shared.plan import make_plan
 from shared.records.releases import read_values
 from shared.resolve.resolved import ResolvedSpec
@@ -40,9 +40,9 @@ YAML = "application/yaml"
 VARY = {"Vary": "Accept"}
 LOCATION = {"Location": {"description": "Path of the experiment.", "schema": {"type": "string"}}}
 SUBMITTED: dict[int | str, dict[str, Any]] = {
-    201: {"description": "The experiment, new.", "headers": LOCATION},
+    201: {"description": "The new experiment.", "headers": LOCATION},
     200: {
-        "description": "The experiment, submitted before.",
+        "description": "The experiment, which was submitted before.",
         "model": ExperimentView,
         "headers": LOCATION,
     },
@@ -104,10 +104,10 @@ def submit(
 ) -> ExperimentView:
     """Submit a spec (YAML or JSON). The same spec over the same data is the same experiment.
 
-    Answers 201 when this request made the experiment, and 200 when it was there: submitted before,
+    Answers 201 when this request created the experiment, and 200 when it existed: submitted before,
     by anybody, or by an earlier request with the same Idempotency-Key and the same body. Unlike the
-    spec alone, the key holds the experiment fast when an upload or a hub branch that the spec names
-    has other content by now.
+    spec alone, the key still stands for the same experiment when an upload or a hub branch that the
+    spec names has other content by now.
     """
     experiment, created = submit_spec(backend, caller, body, key)
     if created:
@@ -119,7 +119,7 @@ def submit(
 
 @router.post("/experiments/plan", openapi_extra=SPEC_BODY, responses=PROBLEMS(413, 415))
 def preview(body: SpecBody, backend: BackendDependency) -> PlanView:
-    """What submitting the spec would do, stage by stage and in sum; nothing is stored or queued."""
+    """What submitting the spec would do, by stage and in total; nothing is stored or queued."""
     resolved = resolve_text(body, backend.uploads, backend.settings)
     return view_plan(make_plan(resolved), backend.experiments.survey)
 
@@ -130,12 +130,12 @@ def listing(
     wanted: Annotated[Filters, Depends(filters)],
     backend: BackendDependency,
 ) -> ExperimentPage:
-    """Experiments, newest first. A page stays what it is while new ones are submitted."""
+    """Experiments, newest first. Pages do not shift while new ones are submitted."""
     return page_of(backend, params, wanted)
 
 
 @router.get("/experiments/{number:experiment}", name="get")
-def one(experiment: FoundCard, backend: BackendDependency) -> ExperimentView:
+def get(experiment: FoundCard, backend: BackendDependency) -> ExperimentView:
     """One experiment."""
     return look_at(backend, experiment)
 
@@ -167,8 +167,8 @@ def plan(experiment: FoundExperiment, backend: BackendDependency) -> PlanView:
 
 @router.post("/experiments/{number}/cancel")
 def cancel(experiment: FoundCard, backend: BackendDependency, caller: Submitter) -> ExperimentView:
-    """Stop working on an experiment; finished stages stay. Stages that another experiment wants
-    go on. For its owner, or a key with the scope `admin`.
+    """Cancel an experiment; finished stages are kept, and stages that another experiment needs go
+    on. Only for its owner, or a key with the scope `admin`.
     """
     _check_owner(caller, experiment)
     backend.experiments.cancel(experiment.id)
@@ -180,8 +180,8 @@ def cancel(experiment: FoundCard, backend: BackendDependency, caller: Submitter)
 def retry(
     experiment: FoundExperiment, backend: BackendDependency, caller: Submitter
 ) -> ExperimentView:
-    """Take a failed or cancelled experiment up again, from what exists. For its owner, or a key
-    with the scope `admin`.
+    """Resume a failed or cancelled experiment from what exists. Only for its owner, or a key with
+    the scope `admin`.
     """
     _check_owner(caller, experiment)
     backend.experiments.retry(experiment, backend.leases)
@@ -191,8 +191,9 @@ def retry(
 
 @router.delete("/experiments/{number:experiment}", status_code=204, responses=PROBLEMS(409))
 def delete(experiment: FoundExperiment, backend: BackendDependency, caller: Submitter) -> None:
-    """Forget an experiment that does not run. What it made stays until it is collected, and is
-    found again when the spec is submitted again. For its owner, or a key with the scope `admin`.
+    """Delete an experiment that is not running. Its artifacts stay until garbage is collected, and
+    are used again when the spec is submitted again. Only for its owner, or a key with the scope
+    `admin`.
     """
     _check_owner(caller, experiment)
     if _state(backend, experiment) is ExperimentState.RUNNING:

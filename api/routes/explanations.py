@@ -16,22 +16,20 @@ from api.http.parameters import ModelName, Number
 from api.http.problems import PROBLEMS, UnknownProblem
 from api.lineage.explanations import (
     COLUMNS,
-    FILE,
-    METHODS,
-    STORED,
-    ExplainedStatus,
     ExplanationSort,
     ListedExplanation,
-    Method,
     corpora_of,
     explain_roles,
     selected,
-    with_names,
 )
 from api.lineage.names import Lineage, chosen_tracking, open_lineage
 from api.lineage.rows import Order
 from api.routes.edges import Tracking
-from shared.lineage.explanations import harmless
+from shared.lineage.explanations.artifact import COLUMNS as STORED
+from shared.lineage.explanations.artifact import FILE, with_names
+from shared.lineage.explanations.feature_status import FeatureStatus
+from shared.lineage.explanations.methods import BASELINE, METHODS, MethodName
+from shared.lineage.explanations.shown import harmless
 from shared.records.artifacts import Manifest
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
@@ -54,10 +52,10 @@ def explanations(
     page: PageParams,
     tracking: Tracking = None,
     method: Annotated[
-        Method | None, Query(description="By whom; by default all that are finished.")
+        MethodName | None, Query(description="By whom; by default all that are finished.")
     ] = None,
     status: Annotated[
-        list[ExplainedStatus] | None,
+        list[FeatureStatus] | None,
         Query(description="Only features of this status; repeatable."),
     ] = None,
     search: Annotated[
@@ -110,8 +108,8 @@ def _trackings(lineage: Lineage, model: str) -> list[str]:
 
 
 def _manifests(
-    lineage: Lineage, tracking: str, model: str, wanted: Method | None
-) -> dict[Method, Manifest]:
+    lineage: Lineage, tracking: str, model: str, wanted: MethodName | None
+) -> dict[MethodName, Manifest]:
     """The finished explain stages; a 404 problem when what is wanted is not there yet."""
     roles = dict(zip(METHODS, explain_roles(tracking, model), strict=True))
     if wanted is not None:
@@ -121,7 +119,7 @@ def _manifests(
         for method, role in roles.items()
         if (manifest := lineage.finished(role)) is not None
     }
-    return found or {"rule": lineage.manifest(roles["rule"])}
+    return found or {BASELINE.name: lineage.manifest(roles[BASELINE.name])}
 
 
 def _rows(table: pa.Table) -> Iterator[Sequence[object]]:

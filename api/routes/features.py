@@ -21,6 +21,8 @@ from api.lineage.explanations import (
 from api.lineage.names import Lineage, chosen_tracking, open_lineage
 from api.lineage.rows import MatchRow, row_of
 from api.routes.edges import Threshold, Tracking, ancestors_of, edges_of
+from shared.lineage.chains import Chain, chain_of
+from shared.lineage.roles import Role
 from shared.records.artifacts import Manifest
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
@@ -63,20 +65,6 @@ class FeatureMatch(MatchRow):
     partner_explanation: str | None = Field(
         description="What the partner is about: the language model's words, else a rule's."
     )
-
-
-class ChainLink(BaseModel):
-    """The feature of one model in a chain, and its correlation with the first model's."""
-
-    feature: int
-    correlation: float | None
-
-
-class Chain(BaseModel):
-    """One feature in every model of the tracking, each edge matching one to the next."""
-
-    weakest_r: float = Field(description="The lowest correlation over the edges.")
-    models: dict[str, ChainLink]
 
 
 class Effect(BaseModel):
@@ -149,12 +137,12 @@ def feature(
     lineage.model(model)
     fitting = [name for name, models in lineage.parameters.models.items() if model in models]
     name = chosen_tracking(lineage, tracking, fitting)
-    contexts = lineage.manifest(f"contexts/{name}/{model}")
+    contexts = lineage.manifest(Role.contexts(name, model))
     about = _statistics(lineage, name, model, index, contexts)
     pairs = [*edges_of(lineage), *ancestors_of(lineage)]
     edges = [place for place in pairs if place[0] == name and model in place[1:]]
     chain = _chain(lineage, name, model, index)
-    tracked = lineage.finished(f"track/{name}") is not None
+    tracked = lineage.finished(Role.track(name)) is not None
     return FeatureView(
         model=model,
         feature=index,
@@ -173,7 +161,7 @@ def feature(
         not_finished=lineage.unfinished(
             [
                 *(match_role(lineage, *edge) for edge in edges),
-                f"track/{name}",
+                Role.track(name),
                 *explain_roles(name, model),
             ]
         ),
@@ -229,7 +217,7 @@ def _effects(lineage: Lineage, contexts: Manifest, index: int) -> dict[str, list
 
 def _fate(lineage: Lineage, tracking: str, model: str, index: int) -> list[Fate] | None:
     """What track says of the feature; models are numbers there."""
-    manifest = lineage.finished(f"track/{tracking}")
+    manifest = lineage.finished(Role.track(tracking))
     if manifest is None:
         return None
     models = lineage.parameters.models[tracking]
@@ -255,10 +243,9 @@ def _match(
     if manifest is None:
         return None
     at = manifest.parameters["threshold"] if threshold is None else threshold
-    found = lineage.backend.edges.at(manifest.key, at)
     tracking, parent, child = edge
     side: Literal["parent", "child"] = "parent" if model == parent else "child"
-    row = row_of(found.parent if side == "parent" else found.child, index)
+    row = row_of(lineage.backend.edges.at(manifest.key, at).side(side), index)
     return FeatureMatch(
         **row.model_dump(),
         parent=parent,
@@ -274,7 +261,7 @@ def _match(
 
 def _chain(lineage: Lineage, tracking: str, model: str, index: int) -> Chain | None:
     """The chain through every model that holds the feature; None if there is none (yet)."""
-    manifest = lineage.finished(f"track/{tracking}")
+    manifest = lineage.finished(Role.track(tracking))
     if manifest is None:
         return None
     models = lineage.parameters.models[tracking]
@@ -282,16 +269,4 @@ def _chain(lineage: Lineage, tracking: str, model: str, index: int) -> Chain | N
     rows = lineage.backend.files.rows(manifest, "universal.parquet", column, index)
     if not rows:
         return None
-    return Chain(
-        weakest_r=rows[0]["weakest_r"],
-        models={
-            name: ChainLink(
-                feature=rows[0][f"feature_{place}"], correlation=_finite(rows[0][f"r_{place}"])
-            )
-            for place, name in enumerate(models)
-        },
-    )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and value == value else None
+    return chain_of(models, rows[0])

@@ -14,22 +14,22 @@ from api.experiments.describe import StageDetail, StageView, detail_stage, plann
 from api.experiments.stage_log import LogReader, stream_log
 from api.http.parameters import StageKey
 from api.routes.experiments import FoundExperiment
-from shared.experiments.decide import StageState
-from shared.plan import KINDS
+from shared.experiments.states import StageState
+from shared.stages.kinds import KINDS
 
 router = APIRouter(prefix="/v1/experiments/{number}/stages", tags=["stages"])
 
 TEXT = "text/plain; charset=utf-8"
 
 
-def _known(kind: str) -> str:
+def _check_kind(kind: str) -> str:
     if kind not in KINDS:
-        known = {"known": ", ".join(KINDS)}
-        raise PydanticCustomError("unknown_kind", "Input should be one of {known}", known)
+        context = {"kinds": ", ".join(KINDS)}
+        raise PydanticCustomError("unknown_kind", "Input should be one of {kinds}", context)
     return kind
 
 
-Kind = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(KINDS)})]
+Kind = Annotated[str, AfterValidator(_check_kind), Field(json_schema_extra={"enum": list(KINDS)})]
 
 
 @router.get("", name="list")
@@ -53,7 +53,7 @@ def listing(
 
 
 @router.get("/{key}", name="get")
-def one(experiment: FoundExperiment, key: StageKey, backend: BackendDependency) -> StageDetail:
+def get(experiment: FoundExperiment, key: StageKey, backend: BackendDependency) -> StageDetail:
     """One stage: parameters, inputs, attempts, live progress, results, timings, failure."""
     stage = planned_stage(experiment, key)
     standing = backend.experiments.standing(experiment, backend.leases)
@@ -72,13 +72,13 @@ def log(
         str | None, Query(description="An attempt at the stage; the last one by default.")
     ] = None,
     tail: Annotated[
-        int | None, Query(ge=0, le=1_000_000, description="Only that many lines, the last ones.")
+        int | None, Query(ge=0, le=1_000_000, description="Only this many lines, the last ones.")
     ] = None,
     follow: Annotated[
-        bool, Query(description="Go on with what the attempt writes until it ends.")
+        bool, Query(description="Keep sending what the attempt writes until it ends.")
     ] = False,
 ) -> StreamingResponse:
-    """The log of an attempt as text. Of one that runs the end is there, a moment old.
+    """The log of an attempt as text. Of a running attempt, the end of the log, a moment old.
 
     With `follow` the answer ends when the attempt does. Where lines were written faster than they
     could be shown, a line in brackets says how many bytes are missing.

@@ -13,7 +13,9 @@ from api.http.accept import CSV, JSON, csv_answer, negotiated
 from api.http.parameters import Number, SweepName
 from api.http.problems import PROBLEMS
 from api.lineage.names import Lineage, open_lineage
-from api.routes.models import Evaluation, by_corpus, evaluation
+from api.routes.models import evaluation
+from shared.lineage.models import Evaluation, by_corpus
+from shared.lineage.roles import Role
 
 router = APIRouter(prefix="/v1/experiments", tags=["results"])
 
@@ -77,7 +79,7 @@ def sweep(number: Number, name: SweepName, backend: BackendDependency, request: 
     lineage = open_lineage(backend, number)
     lineage.named("sweeps", name, "sweep")
     form = negotiated(request, (JSON, CSV))
-    lineage.manifest(f"sweep/{name}")
+    lineage.manifest(Role.sweep(name))
     view = _view(lineage, name)
     return _csv(view) if form == CSV else view
 
@@ -85,14 +87,14 @@ def sweep(number: Number, name: SweepName, backend: BackendDependency, request: 
 def _view(lineage: Lineage, name: str) -> SweepView:
     fields = lineage.section("sweeps")[name]
     on = list(fields.get("evaluate_on") or lineage.corpora)
-    made = lineage.finished(f"sweep/{name}")
+    made = lineage.finished(Role.sweep(name))
     reference = fields.get("reference")
     return SweepView(
         name=name,
         **{key: fields[key] for key in ("method", "at_zero", "at_one", "steps")},
         evaluate_on=on,
         finished=made is not None,
-        key=lineage.roles[f"sweep/{name}"],
+        key=lineage.roles[Role.sweep(name)],
         points=None
         if made is None
         else [
@@ -103,7 +105,7 @@ def _view(lineage: Lineage, name: str) -> SweepView:
         if reference is None
         else Reference(
             model=reference,
-            corpora=evaluation(lineage.finished(f"evaluate/{reference}"), lineage.corpora),
+            corpora=evaluation(lineage, Role.evaluate(reference)),
         ),
     )
 

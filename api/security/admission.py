@@ -1,4 +1,4 @@
-"""Who gets past the door: asked before any route is, so that no route can forget it."""
+"""Which requests are admitted: checked before any route is reached, so no route can forget it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ HEALTH = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class TrustedHosts:
-    """Starlette's check of the Host header, which stops pages that rebind their own name to here.
+    """Starlette's check of the Host header, which stops pages that rebind their own DNS name to
+    this server.
 
-    The health routes answer by any name: a probe asks by the address of its container.
+    The health routes answer to any name: a probe uses the address of its container.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -40,9 +41,9 @@ class TrustedHosts:
 class Admission:
     """Finds the caller, who is `request.state.caller` from here on, and refuses what must not pass.
 
-    Refused are: clients on other machines as long as no key is configured (unless the settings say
-    that whoever gets here may), changes that another site's page asks for, and requests above the
-    caller's rate.
+    Refused are clients on other machines as long as no key is configured (unless the setting `open`
+    admits them), changes that a page of another site requests, and requests above the caller's
+    rate.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -63,9 +64,9 @@ class Admission:
 
     async def _refusal(self, request: Request) -> Problem | None:
         if not (self._keys.configured or self._settings.open or is_local(request)):
-            return NotAllowed(detail="no API key is configured, so only this machine is answered")
+            return NotAllowed(detail="no API key is configured, so only this machine may connect")
         if request.method not in READING and is_foreign(request.headers):
-            return NotAllowed(detail="a page of another site asked for this")
+            return NotAllowed(detail="a page of another site sent this request")
         caller = await self._keys.caller(request)
         request.state.caller = caller
         if request.url.path in HEALTH:
@@ -76,7 +77,7 @@ class Admission:
         return TooManyProblem(f"too many requests: wait {wait} seconds", wait)
 
     def _counted(self, request: Request, caller: Caller | None) -> tuple[str, str]:
-        """By what name a request is counted, and its rate."""
+        """The name under which a request is counted, and its rate."""
         if caller is not None and caller.name:
             return f"key {caller.name}", caller.rate
         host = request.client.host if request.client else ""
@@ -84,7 +85,7 @@ class Admission:
 
 
 def is_local(connection: HTTPConnection) -> bool:
-    """True when both ends are loopback and no proxy says that it speaks for somebody else."""
+    """True when both ends are loopback and no proxy forwards the request for another client."""
     server = connection.scope.get("server")
     ends = [connection.client.host if connection.client else "", server[0] if server else ""]
     forwarded = {"forwarded", "x-forwarded-for"} & set(connection.headers)

@@ -1,7 +1,7 @@
 """Who asks, and what they may do: API keys and their scopes.
 
-`Keys` finds the caller of a connection, which api.security.admission does once for every request. A
-route says what it needs by the type of a parameter: `caller: Reader`, `Submitter` or `Admin`.
+`Keys` finds the caller of a connection; api.security.admission uses it once for every request. A
+route declares what it needs by the type of a parameter: `caller: Reader`, `Submitter` or `Admin`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Caller:
         return scope in self.scopes
 
     def owns(self, owner: str) -> bool:
-        """True when something of that owner is the caller's to change: its own, or an admin's."""
+        """True when the caller may change what belongs to `owner`: its own things, or as admin."""
         return self.name == owner or self.may("admin")
 
 
@@ -89,13 +89,13 @@ class Keys:
         return None if presented is None else self._holder(presented)
 
     def _holder(self, key: str) -> Caller | None:
-        """The holder of a key. Every hash is compared, so that the time tells nothing."""
+        """The holder of a key. Every hash is compared, so that the time reveals nothing."""
         presented = key_hash(key)
-        found = None
+        holder = None
         for configured, caller in self._callers:
             if hmac.compare_digest(configured, presented):
-                found = caller
-        return found
+                holder = caller
+        return holder
 
 
 def _caller(key: ApiKey, settings: Settings) -> Caller:
@@ -120,7 +120,7 @@ BASIC = HTTPBasic(
 
 
 async def _presented(connection: HTTPConnection) -> str | None:
-    """The key in the Authorization header. One in a URL is ignored: it would end in logs."""
+    """The key in the Authorization header. A key in a URL is ignored: it would end up in logs."""
     if bearer := await BEARER(connection):
         return bearer.credentials
     try:
@@ -131,7 +131,7 @@ async def _presented(connection: HTTPConnection) -> str | None:
 
 
 def needs(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
-    """A dependency that answers with the caller; a 401 or 403 problem without the scope."""
+    """A dependency that returns the caller; a 401 or 403 problem without the scope."""
 
     async def check(request: Request) -> Caller:
         caller = cast("Caller | None", request.state.caller)
@@ -148,7 +148,7 @@ _read, _submit = needs("read"), needs("submit")
 
 
 async def needs_by_method(request: Request) -> Caller:
-    """The least that a request needs, whatever its route says: `submit` if it is not for reading.
+    """The least that a request needs, whatever its route declares: `read`, or `submit` to change.
 
     Declared for whole routers, so that it is checked before anything else and never forgotten.
     """

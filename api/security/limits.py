@@ -7,7 +7,7 @@ from fastapi_problem.error import StatusProblem
 from api.backend import Backend
 from api.http.bodies import TooLargeProblem
 from api.security.auth import Caller
-from shared.experiments.decide import ExperimentState
+from shared.experiments.states import ExperimentState
 
 OPEN_RETRY = 60  # seconds; an experiment takes minutes at least
 
@@ -31,7 +31,7 @@ def check_upload(caller: Caller, size: int) -> None:
 def check_open_experiments(backend: Backend, caller: Caller) -> None:
     """A 429 problem when the caller has as many running experiments as it may.
 
-    It is looked up, not reserved: requests at the same moment may exceed the limit by their number.
+    The number is looked up, not reserved: simultaneous requests may exceed the limit together.
     """
     limit = caller.open_experiments
     if limit and _running(backend, caller.name) >= limit:
@@ -43,6 +43,6 @@ def check_open_experiments(backend: Backend, caller: Caller) -> None:
 
 def _running(backend: Backend, owner: str) -> int:
     """How many experiments of an owner run."""
-    own = [one for one, card in backend.experiments.cards() if card.owner == owner]
+    own = [entry for entry, card in backend.experiments.cards() if card.owner == owner]
     standings = backend.experiments.standings(own, backend.leases)
-    return sum(one.state is ExperimentState.RUNNING for one in standings)
+    return sum(standing.state is ExperimentState.RUNNING for standing in standings)

@@ -1,4 +1,4 @@
-"""How often one key, or one client, may ask: the `limits` package over the same Redis."""
+"""How many requests one key, or one client, may send: the `limits` package on the same Redis."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 class Rates:
     """Counts requests in sliding windows that all API processes share.
 
-    Redis decides nothing here that matters: when it does not answer, everybody may pass.
+    The limits are not worth an outage: when Redis does not answer, every request passes.
     """
 
     def __init__(self, redis_url: str) -> None:
@@ -42,7 +42,7 @@ class Rates:
         self._answers = True
 
     async def wait(self, who: str, rate: str) -> int | None:
-        """Count a request; None when it may pass, else the whole seconds until it is worth asking.
+        """Count a request; None when it may pass, else the whole seconds until the next may.
 
         `rate` is a number over a unit of time ("1200/minute"), or "off".
         """
@@ -63,7 +63,7 @@ class Rates:
 
     def _rest(self, error: StorageError) -> None:
         self._resting_until = time.monotonic() + REST
-        if self._answers:  # said once, not at every request
+        if self._answers:  # logged once, not at every request
             log.warning("rates are not limited: Redis does not answer", error=str(error))
         self._answers = False
 

@@ -1,4 +1,4 @@
-"""What is checked before anything is served: who could reach the address."""
+"""The check before anything is served: who could reach the address."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ def is_loopback(host: str) -> bool:
 
 
 def check_address(settings: Settings, host: str) -> None:
-    """AddressError unless every address of the host is loopback, there are API keys, or the
-    operator says that something else (a container's port, a network policy) keeps others out.
+    """Raise AddressError unless every address of the host is loopback, there are API keys, or the
+    setting `open` states that something else (a container's port, a network policy) keeps others
+    out.
     """
     if settings.api_keys or settings.open:
         return
     try:
-        found = socket.getaddrinfo(
+        addresses = socket.getaddrinfo(
             host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except OSError as error:
         raise AddressError(f"host: {host}: {error.strerror}") from None
-    if not all(is_loopback(str(address[0])) for *_, address in found):
+    if not all(is_loopback(str(address[0])) for *_, address in addresses):
         raise AddressError(
             f"host: {host} can be reached from other machines, which needs API keys: set "
             "LINEAMENT_API_KEYS to what `lineament key NAME` prints"

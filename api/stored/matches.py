@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 from api.http.problems import SpecProblem
 from api.stored.files import StageFiles
 from shared.arrays import BoolArray, FloatArray, IntArray
-from shared.lineage.assignment import matches_at
+from shared.lineage.assignment import matches_at, mutual_at
+from shared.lineage.counts import SideCounts, edge_counts
 from shared.lineage.statuses import STATUSES, Fates, statuses
 from shared.records.artifacts import Artifacts, Manifest
 from shared.records.releases import read_values
@@ -31,7 +32,6 @@ from shared.store import NotFoundError, Store
 KEPT = 16  # edges in memory; one of 2 x 16 384 features takes 3 MB
 
 SideName = Literal["parent", "child"]
-Status = Literal["persist", "split", "merge", "disappear", "emerge", "rare"]
 
 
 @dataclass(frozen=True)
@@ -59,25 +59,21 @@ class Side:
     parts_P: IntArray
     status_F: npt.NDArray[np.int8]
 
-    @property
-    def alive(self) -> int:
-        """Number of features that fire often enough."""
-        return int(self.living().sum())
-
     def living(self) -> BoolArray:
         """Which features [F] fire often enough, whatever became of them."""
         return np.asarray(self.status_F != STATUSES.index("rare"))
-
-    def number(self, status: Status) -> int:
-        """How many features have that status."""
-        return int((self.status_F == STATUSES.index(status)).sum())
 
     def parts(self, feature: int) -> IntArray:
         """Features of the other model that a feature is the sum of."""
         return self.parts_P[self.starts_F[feature] : self.starts_F[feature + 1]]
 
+    def counts(self, threshold: float) -> SideCounts:
+        """What an edge counts on this side."""
+        status_F = np.array(STATUSES)[self.status_F]
+        return SideCounts.of(status_F, self.best_r_F, self.mutual_F, threshold)
+
     def fates(self) -> Fates:
-        """What its statuses are told from."""
+        """What its statuses follow from."""
         return Fates(self.living(), self.partner_F, self.multiple_r_F, self.starts_F, self.parts_P)
 
 
@@ -89,28 +85,13 @@ class Edge:
     parent: Side
     child: Side
 
-    def counts(self) -> dict[str, Any]:
+    def side(self, name: SideName) -> Side:
+        """One of the two sides."""
+        return self.parent if name == "parent" else self.child
+
+    def counts(self) -> dict[str, int | float | None]:
         """The same counts and shares as in the results of a match stage."""
-        alive = self.parent.alive
-        found = {
-            "alive_parent": alive,
-            "alive_child": self.child.alive,
-            "persist": self.parent.number("persist"),
-            "disappear": self.parent.number("disappear"),
-            "emerge": self.child.number("emerge"),
-            "split": self.parent.number("split"),
-            "merge": self.parent.number("merge"),
-            "split_child": self.child.number("split"),
-            "merge_child": self.child.number("merge"),
-            "persist_any": int((self.parent.best_r_F >= self.threshold).sum()),
-            "persist_any_child": int((self.child.best_r_F >= self.threshold).sum()),
-            "persist_mutual": int(self.parent.mutual_F.sum()),
-        }
-        shares = {"share": "persist", "share_any": "persist_any", "share_mutual": "persist_mutual"}
-        return {
-            **found,
-            **{share: found[name] / alive if alive else None for share, name in shares.items()},
-        }
+        return edge_counts(self.parent.counts(self.threshold), self.child.counts(self.threshold))
 
 
 def stored_floor(parameters: Mapping[str, Any]) -> float:
@@ -209,7 +190,5 @@ def _rematched(
     features = len(side.firings_F)
     partner_F, r_F = np.full(features, -1), np.full(features, np.nan)
     partner_F[own_E], r_F[own_E] = other_E, r_E
-    high = np.flatnonzero(side.best_r_F >= threshold)  # a comparison with NaN is False
-    mutual_F = np.zeros(features, bool)
-    mutual_F[high[other.best_F[side.best_F[high]] == high]] = True
+    mutual_F = mutual_at(threshold, side.best_F, side.best_r_F, other.best_F)
     return replace(side, partner_F=partner_F, r_F=r_F, mutual_F=mutual_F)

@@ -1,9 +1,9 @@
-"""Trains dictionaries with another package; runs under the interpreter of that package's venv.
+"""Trains dictionaries with another package, under the interpreter of that package's venv.
 
     python dictionaries.py {sae-lens | dictionary-learning}
 
-Each line of standard input is a job, a JSON object; each answered by one JSON line. The package is
-imported, never copied, and keeps its own defaults but for what the job names. Jobs:
+Each line of standard input is a job, a JSON object, and is answered by one JSON line. The package
+is imported, never copied, and keeps its own defaults but for what the job names. Jobs:
   activations  .npy [steps, batch, width], float32, scaled so that the mean of |x|^2 is the width
   variant, features, k | coefficient, learning_rate, warmup, decay, dead_after (in steps), seed
   out          .npz that gets encoder [D, F], encoder_bias, decoder [F, D], decoder_bias, all for
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def sae_lens(job: Values, steps: torch.Tensor) -> dict[str, torch.Tensor]:
-    """SAELens' trainer; activations come at the scale that its own normalisation gives."""
+    """Weights by SAELens' trainer; the activations have the scale of its own normalisation."""
     from sae_lens import saes
 
     width = steps.shape[-1]
@@ -99,23 +99,23 @@ def _sae_lens_weights(job: Values, sae: Any) -> dict[str, torch.Tensor]:
     state = dict(sae.state_dict())
     if hasattr(sae, "process_state_dict_for_saving_inference"):
         sae.process_state_dict_for_saving_inference(state)
-    found = {
+    weights = {
         "encoder": state["W_enc"],
         "decoder": state["W_dec"],
         "decoder_bias": state["b_dec"],
         "encoder_bias": state.get("b_enc", torch.zeros(job["features"])),
     }
     if job["variant"] == "gated":
-        return found | gated(state["W_enc"], state["b_gate"], state["b_mag"], state["r_mag"])
+        return weights | gated(state["W_enc"], state["b_gate"], state["b_mag"], state["r_mag"])
     if "threshold" in state:
-        found["threshold"] = state["threshold"].expand(job["features"])
+        weights["threshold"] = state["threshold"].expand(job["features"])
     if job["variant"] == "topk":
-        found["k"] = torch.tensor(job["k"])
-    return found
+        weights["k"] = torch.tensor(job["k"])
+    return weights
 
 
 def dictionary_learning(job: Values, steps: torch.Tensor) -> dict[str, torch.Tensor]:
-    """dictionary-learning's trainSAE; it expects a mean squared norm of one."""
+    """Weights by dictionary-learning's trainSAE, which expects a mean squared norm of one."""
     count, _, width = steps.shape
     scale = width**-0.5
     kind, fields = _trainer_of(job, count)  # its package before that of trainSAE
@@ -148,7 +148,7 @@ def dictionary_learning(job: Values, steps: torch.Tensor) -> dict[str, torch.Ten
 
 
 def _trainer_of(job: Values, count: int) -> tuple[Any, Values]:
-    """A variant's trainer in dictionary-learning, and what it takes beside the common fields."""
+    """A variant's trainer in dictionary-learning, and its fields beside the common ones."""
     from dictionary_learning.trainers import (
         batch_top_k,
         gdm,
@@ -180,50 +180,50 @@ def _trainer_of(job: Values, count: int) -> tuple[Any, Values]:
 
 
 def unscaled(variant: str, ae: Any, scale: float) -> dict[str, torch.Tensor]:
-    """Weights for x of those that were trained on x * scale: biases and thresholds are divided."""
+    """The weights for x of a dictionary trained on x * scale: biases and thresholds are divided."""
     state = ae.state_dict()
-    found: dict[str, torch.Tensor]
+    weights: dict[str, torch.Tensor]
     if variant in ("relu", "relu-penalised", "gated"):
-        found = {
+        weights = {
             "encoder": state["encoder.weight"].T,
             "decoder": state["decoder.weight"].T,
             "decoder_bias": state.get("bias", state.get("decoder_bias")),
             "encoder_bias": state.get("encoder.bias", torch.zeros(ae.dict_size)),
         }
     elif "W_enc" in state:
-        found = {
+        weights = {
             "encoder": state["W_enc"],
             "decoder": state["W_dec"],
             "decoder_bias": state["b_dec"],
             "encoder_bias": state["b_enc"],
         }
         if variant == "jumprelu":  # it does not subtract b_dec from its input
-            found["encoder_bias"] = state["b_enc"] + state["b_dec"] @ state["W_enc"]
+            weights["encoder_bias"] = state["b_enc"] + state["b_dec"] @ state["W_enc"]
     else:
-        found = {
+        weights = {
             "encoder": state["encoder.weight"].T,
             "decoder": state["decoder.weight"].T,
             "decoder_bias": state["b_dec"],
             "encoder_bias": state["encoder.bias"],
         }
     if variant == "gated":
-        weights = (state["encoder.weight"].T, state["gate_bias"], state["mag_bias"], state["r_mag"])
-        found |= gated(*weights)
+        parts = (state["encoder.weight"].T, state["gate_bias"], state["mag_bias"], state["r_mag"])
+        weights |= gated(*parts)
     elif variant == "topk":
-        found["k"] = ae.k
+        weights["k"] = ae.k
     elif "threshold" in state:
-        found["threshold"] = state["threshold"].expand(ae.dict_size)
-    return found | {
-        name: found[name] / scale
+        weights["threshold"] = state["threshold"].expand(ae.dict_size)
+    return weights | {
+        name: weights[name] / scale
         for name in ("decoder_bias", "encoder_bias", "threshold")
-        if name in found
+        if name in weights
     }
 
 
 def gated(
     encoder_DF: torch.Tensor, gate_F: torch.Tensor, magnitude_F: torch.Tensor, r_F: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """A gated encoder as the JumpReLU that equals it."""
+    """The JumpReLU that equals a gated encoder: encoder [D, F], encoder_bias [F], threshold [F]."""
     factor_F = r_F.exp()
     threshold_F = (magnitude_F - factor_F * gate_F).clamp_min(0)
     return {

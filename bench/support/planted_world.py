@@ -119,7 +119,7 @@ def planted(sizes: Sizes, rng: np.random.Generator) -> World:
 
 
 class _Side:
-    """Features of one model while they are collected: sources and status of each."""
+    """The features of one model while they are collected: sources and status of each."""
 
     def __init__(self) -> None:
         self._sources: list[range] = []

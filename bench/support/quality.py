@@ -1,4 +1,4 @@
-"""What dictionary_quality.py measures with: one measure for every program's dictionaries.
+"""The measures of dictionary_quality.py, the same for every program, and our own training.
 
 N: tokens, D: width at the hook point, F: features, C: contexts, T: tokens of a context.
 """
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from services.sae.training.loop import Trainer, start_state
-from services.sae.variants import WITH_K
 from shared.data.token_stream import held_out
 from shared.lm import hooks
 from shared.lm.loss import evaluate
+from shared.spec.variants import VARIANTS
 from shared.stages.sae import DictionaryParameters
 
 HELD_OUT = 20_000  # tokens
@@ -31,15 +31,15 @@ class Judge:
     def __init__(self, model: Any, tokens: Sequence[Path], context: int, scale: float) -> None:
         self._model, self._scale = model, scale
         self._stream = held_out(tokens, HELD_OUT, context)
-        kept: list[Tensor] = []
+        batches: list[Tensor] = []
 
-        def keep(x_BTD: Tensor) -> Tensor:
-            kept.append(x_BTD.flatten(0, 1).double())
+        def record(x_BTD: Tensor) -> Tensor:
+            batches.append(x_BTD.flatten(0, 1).double())
             return x_BTD
 
-        self._clean = self._loss(keep)
+        self._clean = self._loss(record)
         self._zero = self._loss(torch.zeros_like)
-        exact_ND = torch.cat(kept)
+        exact_ND = torch.cat(batches)
         self._variance = float((exact_ND - exact_ND.mean(0)).square().sum())
         self._x_ND = exact_ND.float() * scale
 
@@ -92,7 +92,7 @@ class Coder:
         return centred_ND @ self._encoder_DF + self._encoder_bias_F
 
     def set_threshold(self, x_ND: Tensor, l0: float) -> None:
-        """One threshold for all features, with which these vectors have that L0."""
+        """Set one threshold for all features, with which these vectors have that L0."""
         active = self._before(x_ND).relu().numpy().ravel()
         wanted = min(int(l0 * len(x_ND)), np.count_nonzero(active) - 1)
         value = np.partition(active, len(active) - wanted - 1)[len(active) - wanted - 1]
@@ -115,9 +115,11 @@ class Coder:
 
 
 def ours(job: Mapping[str, Any], steps_SND: Tensor) -> dict[str, np.ndarray[Any, Any]]:
-    """This project's training loop over ready steps of scaled activations."""
+    """Weights by this project's training loop over prepared steps of scaled activations: encoder
+    [D, F], encoder_bias [F], decoder [F, D], decoder_bias [D], and threshold [F] or k.
+    """
     variant, _, form = job["variant"].partition("-")
-    with_k = variant in WITH_K
+    with_k = VARIANTS[variant].with_k
     parameters = DictionaryParameters(
         layer=0,
         variant=variant,
@@ -144,14 +146,14 @@ def ours(job: Mapping[str, Any], steps_SND: Tensor) -> dict[str, np.ndarray[Any,
     for x_ND in steps_SND:
         trainer.step(x_ND)
     coder = trainer.export()
-    found: dict[str, Tensor] = {
+    weights: dict[str, Tensor] = {
         "encoder": coder.weights.encoder_FD.T,
         "encoder_bias": coder.weights.encoder_bias_F,
         "decoder": coder.weights.decoder_FD,
         "decoder_bias": coder.weights.decoder_bias_D,
     }
     if coder.threshold_F is not None:
-        found["threshold"] = coder.threshold_F
+        weights["threshold"] = coder.threshold_F
     if coder.k is not None:
-        found["k"] = torch.tensor(coder.k)
-    return {name: tensor.numpy() for name, tensor in found.items()}
+        weights["k"] = torch.tensor(coder.k)
+    return {name: tensor.numpy() for name, tensor in weights.items()}

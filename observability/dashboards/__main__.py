@@ -1,4 +1,4 @@
-"""Writes every dashboard into observability/grafana/dashboards."""
+"""Writes every dashboard to observability/grafana/dashboards."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def dashboards() -> dict[str, Dashboard]:
 
 
 def main() -> None:
-    """Write them."""
+    """Write a JSON file for each dashboard."""
     PLACE.mkdir(parents=True, exist_ok=True)
-    for name, one in dashboards().items():
-        (PLACE / f"{name}.json").write_text(text_of(one))
+    for name, board in dashboards().items():
+        (PLACE / f"{name}.json").write_text(text_of(board))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Dictionaries in training, and what compares them."""
+"""Dictionaries in training, and the analysis of finished ones."""
 
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from observability.dashboards.panels import board, curves, mean, row
+from observability.dashboards.panels import curves, mean, new_dashboard, row
 
 WHO = "{{kind}} {{instance}}"
 OF_SAE = 'lineament_stage_progress_ratio{service="sae"}'
@@ -12,15 +12,15 @@ OF_SAE = 'lineament_stage_progress_ratio{service="sae"}'
 
 def dashboard() -> Dashboard:
     """The dashboard."""
-    text = "The dictionaries that are trained now, and the analysis of finished ones."
-    one = board("dictionaries", "Dictionaries", text)
-    _quality(one)
-    _speed(one)
-    _analysis(one)
-    return one
+    text = "Dictionaries in training, and the analysis of finished dictionaries."
+    board = new_dashboard("dictionaries", "Dictionaries", text)
+    _quality(board)
+    _speed(board)
+    _analysis(board)
+    return board
 
 
-def _quality(one: Dashboard) -> None:
+def _quality(board: Dashboard) -> None:
     for panel in (
         curves(
             "Explained variance",
@@ -31,24 +31,24 @@ def _quality(one: Dashboard) -> None:
             ),
             unit="percentunit",
         ),
-        curves("L0", "Features active a token.", ("lineament_dictionary_l0", WHO)),
+        curves("L0", "Active features per token.", ("lineament_dictionary_l0", WHO)),
         curves(
             "Dead features",
-            "Share that has not fired for long.",
+            "Share of the features that have not fired for a long time.",
             ("lineament_dictionary_dead_ratio", WHO),
             unit="percentunit",
         ),
         curves("Loss", "Of the first dictionary.", ("lineament_dictionary_loss", WHO)),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)
 
 
-def _speed(one: Dashboard) -> None:
-    one.with_row(row("Speed"))
+def _speed(board: Dashboard) -> None:
+    board.with_row(row("Speed"))
     for panel in (
         curves(
             "Vectors a second",
-            "Mean of the attempt.",
+            "Mean over the attempt.",
             ("lineament_dictionary_vectors_per_second", WHO),
             width=8,
         ),
@@ -62,15 +62,15 @@ def _speed(one: Dashboard) -> None:
             width=8,
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)
 
 
-def _analysis(one: Dashboard) -> None:
-    one.with_row(row("Analysis"))
+def _analysis(board: Dashboard) -> None:
+    board.with_row(row("Analysis"))
     for panel in (
         curves(
             "Feature pairs a second",
-            "Correlated by the stages that match features.",
+            "Pairs correlated by the stages that match features.",
             ("lineament_analysis_pairs_per_second", WHO),
         ),
         curves(
@@ -83,4 +83,4 @@ def _analysis(one: Dashboard) -> None:
             unit="s",
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)

@@ -1,10 +1,10 @@
-"""What an operator looks at first."""
+"""The dashboard that an operator looks at first."""
 
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from observability.dashboards.panels import board, curves, number, quantile, row
+from observability.dashboards.panels import curves, new_dashboard, number, quantile, row
 
 FIRING = 'count(ALERTS{alertname=~"Lineament.+", alertstate="firing"}) or vector(0)'
 HTTP = "lineament_http_request_duration_highr_seconds"
@@ -12,17 +12,19 @@ HTTP = "lineament_http_request_duration_highr_seconds"
 
 def dashboard() -> Dashboard:
     """The dashboard."""
-    one = board("overview", "Overview", "Is everything up, what runs, what waits, what failed.")
-    _numbers(one)
-    _work(one)
-    _api(one)
-    _machines(one)
-    return one
+    board = new_dashboard(
+        "overview", "Overview", "What is up, what runs, what waits and what failed."
+    )
+    _numbers(board)
+    _work(board)
+    _api(board)
+    _machines(board)
+    return board
 
 
-def _numbers(one: Dashboard) -> None:
+def _numbers(board: Dashboard) -> None:
     for panel in (
-        number("Alerts", "Alerts that fire now.", FIRING),
+        number("Alerts", "Alerts that are firing.", FIRING),
         number(
             "Processes that answer",
             "Share of API, reconcilers and workers that Prometheus reaches.",
@@ -41,20 +43,20 @@ def _numbers(one: Dashboard) -> None:
         ),
         number(
             "Stages running",
-            "Stages that a worker holds the lease of.",
+            "Stages whose lease a worker holds.",
             "sum(max by (service) (lineament_stages_leased))",
         ),
         number(
             "Stages waiting",
-            "Every input is there, no worker has them.",
+            "Stages that have all their inputs and that no worker has taken.",
             "sum(max by (service) (lineament_queue_depth))",
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)
 
 
-def _work(one: Dashboard) -> None:
-    one.with_row(row("Work"))
+def _work(board: Dashboard) -> None:
+    board.with_row(row("Work"))
     for panel in (
         curves(
             "Running and waiting",
@@ -64,7 +66,7 @@ def _work(one: Dashboard) -> None:
         ),
         curves(
             "Attempts that ended",
-            "committed is good; left were asked to go; the others deserve a look when they stay.",
+            "committed is good; left were asked to stop; look into the others if they persist.",
             (
                 "sum by (ending) (increase(lineament_attempts_total[$__rate_interval]))",
                 "{{ending}}",
@@ -85,11 +87,11 @@ def _work(one: Dashboard) -> None:
             ),
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)
 
 
-def _api(one: Dashboard) -> None:
-    one.with_row(row("API"))
+def _api(board: Dashboard) -> None:
+    board.with_row(row("API"))
     for panel in (
         curves(
             "Requests",
@@ -122,11 +124,11 @@ def _api(one: Dashboard) -> None:
             width=8,
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)
 
 
-def _machines(one: Dashboard) -> None:
-    one.with_row(row("Machines"))
+def _machines(board: Dashboard) -> None:
+    board.with_row(row("Machines"))
     for panel in (
         curves(
             "Memory of processes",
@@ -150,4 +152,4 @@ def _machines(one: Dashboard) -> None:
             width=8,
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)

@@ -1,4 +1,4 @@
-"""What the dashboards are made of: a few kinds of panels in one look.
+"""What the dashboards are made of: a few kinds of panels in one style.
 
 A query is an expression of PromQL and the legend of its series.
 """
@@ -34,7 +34,7 @@ WIDTH = 24  # of a row, in Grafana's units
 TAG = "lineament"
 
 
-def board(name: str, title: str, text: str) -> Dashboard:
+def new_dashboard(name: str, title: str, text: str) -> Dashboard:
     """An empty dashboard with links to the others."""
     others = (
         DashboardLink("Lineament")
@@ -58,7 +58,7 @@ def board(name: str, title: str, text: str) -> Dashboard:
 
 
 def row(title: str) -> Row:
-    """A heading."""
+    """The heading of a group of panels."""
     return Row(title)
 
 
@@ -110,7 +110,7 @@ def curves(
 def quantile(share: float, histogram: str, by: str = "", where: str = "") -> str:
     """The quantile of a histogram over the window of the panel, by a label if one is given.
 
-    `where` selects series, as in braces.
+    `where` selects series by label matchers, without the braces.
     """
     labels = f"le, {by}" if by else "le"
     series = f"{histogram}_bucket{{{where}}}" if where else f"{histogram}_bucket"
@@ -125,9 +125,9 @@ def mean(histogram: str, by: str) -> str:
     return " / ".join(parts)
 
 
-def text_of(one: Dashboard) -> str:
+def text_of(board: Dashboard) -> str:
     """The JSON that Grafana reads, the same bytes every time."""
-    built = one.build()
+    built = board.build()
     for place, panel in enumerate(built.panels or [], start=1):
         panel.id_val = place
     return json.dumps(built, cls=JSONEncoder, indent=2, sort_keys=True) + "\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from observability.dashboards.panels import board, curves, mean, quantile, row
+from observability.dashboards.panels import curves, mean, new_dashboard, quantile, row
 
 WAIT = "lineament_queue_wait_seconds"
 PASS = "lineament_reconciler_pass_seconds"  # noqa: S105  (a metric)
@@ -13,25 +13,25 @@ WHO = "{{service}} {{kind}}"
 
 def dashboard() -> Dashboard:
     """The dashboard."""
-    one = board("queue", "Queue and workers", "What waits, who works, how attempts end.")
-    _queue(one)
-    _workers(one)
-    _attempts(one)
-    _reconciler(one)
-    return one
+    board = new_dashboard("queue", "Queue and workers", "What waits, who works, how attempts end.")
+    _queue(board)
+    _workers(board)
+    _attempts(board)
+    _reconciler(board)
+    return board
 
 
-def _queue(one: Dashboard) -> None:
+def _queue(board: Dashboard) -> None:
     for panel in (
         curves(
             "Waiting",
-            "Stages with all inputs that no worker has.",
+            "Stages that have all their inputs and that no worker has taken.",
             ("max by (service) (lineament_queue_depth)", "{{service}}"),
             width=8,
         ),
         curves(
             "The oldest of them",
-            "How long it has waited.",
+            "How long the oldest waiting stage has waited.",
             ("max by (service) (lineament_queue_oldest_seconds)", "{{service}}"),
             unit="s",
             width=8,
@@ -45,11 +45,11 @@ def _queue(one: Dashboard) -> None:
             width=8,
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)
 
 
-def _workers(one: Dashboard) -> None:
-    one.with_row(row("Workers"))
+def _workers(board: Dashboard) -> None:
+    board.with_row(row("Workers"))
     for panel in (
         curves(
             "Busy and idle",
@@ -66,18 +66,18 @@ def _workers(one: Dashboard) -> None:
         ),
         curves(
             "Silence and leases",
-            "Since running stages said something, and since their leases were renewed.",
+            "Time since running stages wrote something, and since their leases were renewed.",
             ("max by (kind) (lineament_stage_silence_seconds)", "{{kind}} silent"),
             ("max by (kind) (lineament_lease_renewal_age_seconds)", "{{kind}} lease"),
             unit="s",
             width=8,
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)
 
 
-def _attempts(one: Dashboard) -> None:
-    one.with_row(row("Attempts"))
+def _attempts(board: Dashboard) -> None:
+    board.with_row(row("Attempts"))
     for panel in (
         curves(
             "Endings",
@@ -95,14 +95,14 @@ def _attempts(one: Dashboard) -> None:
         ),
         curves(
             "Taken up again",
-            "Attempts that went on from a checkpoint, and those whose worker vanished.",
+            "Attempts that resumed from a checkpoint, and those whose worker vanished.",
             ("sum by (service) (lineament_resumes_total)", "{{service}} from a checkpoint"),
             ("sum by (service) (lineament_leases_expired_total)", "{{service}} lease expired"),
             width=8,
         ),
         curves(
             "Number of the attempt",
-            "Of the stages that run; more than three or four deserve a look.",
+            "Of the running stages; more than three or four are worth a look.",
             ("max by (service, kind) (lineament_stage_attempt_number)", WHO),
             width=8,
         ),
@@ -113,15 +113,15 @@ def _attempts(one: Dashboard) -> None:
             width=8,
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)
 
 
-def _reconciler(one: Dashboard) -> None:
-    one.with_row(row("Reconciler and Redis"))
+def _reconciler(board: Dashboard) -> None:
+    board.with_row(row("Reconciler and Redis"))
     for panel in (
         curves(
             "A look around",
-            "How long the reconciler needs.",
+            "How long a pass of the reconciler takes.",
             (quantile(0.5, PASS), "half"),
             (quantile(0.95, PASS), "95 %"),
             unit="s",
@@ -129,8 +129,8 @@ def _reconciler(one: Dashboard) -> None:
         ),
         curves(
             "Messages and errors",
-            "Doorbells by service, those that workers left to another release, and looks that "
-            "store or Redis did not let end.",
+            "Doorbells by service, those that workers left to another release, and passes of the "
+            "reconciler that failed for want of store or Redis.",
             (
                 "sum by (service) (rate(lineament_doorbells_total[$__rate_interval]))",
                 "{{service}}",
@@ -151,4 +151,4 @@ def _reconciler(one: Dashboard) -> None:
             width=8,
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from observability.dashboards.panels import board, curves, number, quantile, row
+from observability.dashboards.panels import curves, new_dashboard, number, quantile, row
 
 REQUESTS = "lineament_store_requests_total"
 SECONDS = "lineament_store_request_seconds"
@@ -12,14 +12,16 @@ SECONDS = "lineament_store_request_seconds"
 
 def dashboard() -> Dashboard:
     """The dashboard."""
-    one = board("store", "Store", "Requests to the object store, what it holds, and disks.")
-    _numbers(one)
-    _requests(one)
-    _space(one)
-    return one
+    board = new_dashboard(
+        "store", "Store", "Requests to the object store, what it holds, and disks."
+    )
+    _numbers(board)
+    _requests(board)
+    _space(board)
+    return board
 
 
-def _numbers(one: Dashboard) -> None:
+def _numbers(board: Dashboard) -> None:
     for panel in (
         number(
             "Held",
@@ -30,28 +32,28 @@ def _numbers(one: Dashboard) -> None:
         ),
         number(
             "Objects",
-            "How many that is.",
+            "Number of objects in the store.",
             "sum(max by (area) (lineament_store_held_objects))",
             width=6,
         ),
         number(
             "Errors in an hour",
-            "Requests that the store did not do.",
+            "Requests that failed.",
             f'sum(increase({REQUESTS}{{outcome="error"}}[1h]))',
             width=6,
         ),
         number(
             "Checkpoints in an hour",
-            "That the store took.",
+            "Checkpoints that were stored.",
             "sum(increase(lineament_checkpoints_total[1h]))",
             width=6,
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)
 
 
-def _requests(one: Dashboard) -> None:
-    one.with_row(row("Requests"))
+def _requests(board: Dashboard) -> None:
+    board.with_row(row("Requests"))
     for panel in (
         curves(
             "Rate",
@@ -67,7 +69,7 @@ def _requests(one: Dashboard) -> None:
         ),
         curves(
             "Errors",
-            "By who asked.",
+            "By the process that asked, and verb.",
             (
                 f'sum by (job, verb) (rate({REQUESTS}{{outcome="error"}}[$__rate_interval]))',
                 "{{job}} {{verb}}",
@@ -76,7 +78,7 @@ def _requests(one: Dashboard) -> None:
         ),
         curves(
             "Bytes",
-            "Read and written, by who asked.",
+            "Read and written, by the process that asked.",
             (
                 "sum by (job, direction) "
                 "(rate(lineament_store_transferred_bytes_total[$__rate_interval]))",
@@ -85,15 +87,15 @@ def _requests(one: Dashboard) -> None:
             unit="Bps",
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)
 
 
-def _space(one: Dashboard) -> None:
-    one.with_row(row("Space"))
+def _space(board: Dashboard) -> None:
+    board.with_row(row("Space"))
     for panel in (
         curves(
             "Held by area",
-            "Stages are artifacts, checkpoints and logs; `lineament gc` finds what nobody needs.",
+            "Stages are artifacts, checkpoints and logs; `lineament gc` lists what nothing needs.",
             ("max by (area) (lineament_store_held_bytes)", "{{area}}"),
             unit="bytes",
             width=8,
@@ -117,4 +119,4 @@ def _space(one: Dashboard) -> None:
             width=8,
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from observability.dashboards.panels import board, curves, quantile, row
+from observability.dashboards.panels import curves, new_dashboard, quantile, row
 
 WHO = "{{kind}} {{instance}}"
 
 
 def dashboard() -> Dashboard:
     """The dashboard."""
-    one = board("training", "Training", "The models that are trained now; curves are artifacts.")
-    _curves(one)
-    _speed(one)
-    _safety(one)
-    _gpus(one)
-    return one
+    board = new_dashboard(
+        "training", "Training", "Models in training; their full curves are artifacts."
+    )
+    _curves(board)
+    _speed(board)
+    _safety(board)
+    _gpus(board)
+    return board
 
 
-def _curves(one: Dashboard) -> None:
+def _curves(board: Dashboard) -> None:
     for panel in (
         curves(
             "Loss",
@@ -44,15 +46,15 @@ def _curves(one: Dashboard) -> None:
             unit="percentunit",
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)
 
 
-def _speed(one: Dashboard) -> None:
-    one.with_row(row("Speed"))
+def _speed(board: Dashboard) -> None:
+    board.with_row(row("Speed"))
     for panel in (
         curves(
             "Tokens a second",
-            "Mean of the attempt; kind tokens is packing, not training.",
+            "Mean over the attempt; the kind tokens is packing, not training.",
             ("lineament_training_tokens_per_second", WHO),
             width=8,
         ),
@@ -74,11 +76,11 @@ def _speed(one: Dashboard) -> None:
             width=8,
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)
 
 
-def _safety(one: Dashboard) -> None:
-    one.with_row(row("Safety"))
+def _safety(board: Dashboard) -> None:
+    board.with_row(row("Safety"))
     for panel in (
         curves(
             "Age of the checkpoint",
@@ -89,18 +91,18 @@ def _safety(one: Dashboard) -> None:
         ),
         curves(
             "Losses that were not finite",
-            "Stages that failed of it.",
+            "Stages that failed because of one.",
             (
                 'sum by (kind) (lineament_stage_failures_total{cause="not_finite"})',
                 "{{kind}}",
             ),
         ),
     ):
-        one.with_panel(panel)
+        board.with_panel(panel)
 
 
-def _gpus(one: Dashboard) -> None:
-    one.with_row(row("GPUs, where DCGM reports them"))
+def _gpus(board: Dashboard) -> None:
+    board.with_row(row("GPUs, where DCGM reports them"))
     for title, text, expression, unit in (
         ("Use", "Share of time in which a kernel ran.", "DCGM_FI_DEV_GPU_UTIL", "percent"),
         (
@@ -112,4 +114,4 @@ def _gpus(one: Dashboard) -> None:
         ("Power", "Draw of each.", "DCGM_FI_DEV_POWER_USAGE", "watt"),
     ):
         query = (expression, "{{instance}} {{gpu}}")
-        one.with_panel(curves(title, text, query, unit=unit, width=8))
+        board.with_panel(curves(title, text, query, unit=unit, width=8))

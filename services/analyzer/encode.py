@@ -28,7 +28,7 @@ CHUNK_VALUES = 1 << 25  # tokens x features that are dense at a time: 128 MiB of
 
 
 def run(stage: Stage) -> None:
-    """Encode the stream of the inputs tokens/0.. (see EncodeParameters)."""
+    """Encode the stream of the inputs tokens/0.. (see ENCODE)."""
     parameters = EncodeParameters.model_validate(stage.parameters)
     stream = _stream(stage, parameters)
     on = device()
@@ -100,10 +100,10 @@ def _append(writer: CodesWriter, dictionary: Dictionary, x_ND: torch.Tensor) -> 
 
 
 def document_numbers(stream: HeldOut, ends: Sequence[int]) -> npt.NDArray[np.int32]:
-    """Number of the document of each token of the stream, ascending from 0: int32 [tokens].
+    """The document number of each token of the stream, ascending from 0: int32 [tokens].
 
     `ends` is the end-of-text id of each corpus. A document ends with that token, which belongs to
-    it, or with its corpus; the stream may begin and break off inside of one.
+    it, or with its corpus; the stream may begin and end in the middle of one.
     """
     end_C = np.asarray(ends)[stream.corpus_C]
     last_T = (stream.tokens_CT == end_C[:, None]).reshape(-1)

@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 
 from services.analyzer.codes.codes import Codes, load_codes
 from services.analyzer.explanations.held_out import EVERY
-from services.analyzer.explanations.scores import interval_of, mean_of, simulation_scores
+from services.analyzer.explanations.scores.simulation import simulation_scores
 from shared.arrays import Float32Array, FloatArray, IntArray, NameArray
-from shared.stages.analyzer import ExplainEdgeParameters
+from shared.lineage.explanations.means import interval_of, mean_of
+from shared.stages.explain import ExplainEdgeParameters
 from shared.stages.stage import Leave, Stage, StageError
 
 NONE = -1  # no partner
@@ -37,7 +38,7 @@ class Partners:
 
 
 def run(stage: Stage) -> None:
-    """Hold the parent's simulations against the child's features (see ExplainEdgeParameters)."""
+    """Hold the parent's simulations against the child's features (see EXPLAIN_EDGE)."""
     parameters = ExplainEdgeParameters.model_validate(stage.parameters)
     explain = stage.input("explain")
     if explain.results["method"] != parameters.method:
@@ -52,9 +53,9 @@ def run(stage: Stage) -> None:
         )
     partners = _partners(stage.input("match").path, parent.width)
     own = pq.read_table(explain.path / "explanations.parquet", columns=["feature", "score"])
-    kept = partners.status_F[own["feature"].to_numpy()] != "rare"
-    feature_N = own["feature"].to_numpy()[kept].astype(np.int64)
-    score_N = own["score"].to_numpy()[kept].astype(np.float64)
+    live_N = partners.status_F[own["feature"].to_numpy()] != "rare"
+    feature_N = own["feature"].to_numpy()[live_N].astype(np.int64)
+    score_N = own["score"].to_numpy()[live_N].astype(np.float64)
     cross_N = _cross(stage, explain.path, feature_N, partners.partner_F, child)
     pq.write_table(_table(feature_N, partners, score_N, cross_N), stage.output / "cross.parquet")
     matched_N = partners.status_F[feature_N] == "persist"

@@ -1,4 +1,4 @@
-"""Can two models be merged: the same vocabulary, architecture, tensors and shapes."""
+"""Whether two models can be merged: same vocabulary, architecture, tensors and shapes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MEANING = (
 
 
 def check_parents(at_zero: Path, at_one: Path) -> dict[str, Layout]:
-    """The tensors that both models have; StageError naming the first thing that differs."""
+    """The layouts of the tensors that both models have; StageError names the first difference."""
     _check_vocabularies(at_zero, at_one)
     _check_configurations(at_zero, at_one)
     zero, one = layouts(at_zero), layouts(at_one)

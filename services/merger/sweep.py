@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from services.merger.methods.slerp import slerp
+from services.merger.methods import method_of
+from services.merger.methods.base import in_memory
 from services.merger.parents import check_parents
 from shared.lm.load import load_model
 from shared.lm.validation import evaluate_corpora, validation_contexts
@@ -27,7 +28,7 @@ def run(stage: Stage) -> None:
     parameters = SweepParameters.model_validate(stage.parameters)
     at_zero, at_one = stage.input("at_zero").path, stage.input("at_one").path
     check_parents(at_zero, at_one)
-    sweep = Sweep(stage, at_zero, at_one, parameters.max_tokens)
+    sweep = Sweep(stage, at_zero, at_one, parameters)
     ts = points(parameters.steps)
     total = sweep.tokens * len(ts)
     if stage.resume is not None:
@@ -51,12 +52,15 @@ def points(steps: int) -> list[float]:
 class Sweep:
     """One model instance whose weights move from parent to parent."""
 
-    def __init__(self, stage: Stage, at_zero: Path, at_one: Path, max_tokens: int | None) -> None:
+    def __init__(
+        self, stage: Stage, at_zero: Path, at_one: Path, parameters: SweepParameters
+    ) -> None:
         self.stage = stage
+        self._combine = method_of(parameters)
         self.corpora = []
         for number, tokens in enumerate(stage.group("tokens")):
             try:
-                self.corpora.append(validation_contexts(tokens.path, max_tokens))
+                self.corpora.append(validation_contexts(tokens.path, parameters.max_tokens))
             except ValueError as error:
                 raise StageError(f"corpus {number} of the sweep cannot be used: {error}") from None
         self.tokens = sum(corpus.size for corpus in self.corpora)
@@ -91,7 +95,8 @@ class Sweep:
     @torch.no_grad()
     def _merge(self, t: float) -> None:
         for name, weight in self.model.named_parameters():
-            weight.copy_(slerp(self._zero[name], self._one[name], t).tensor)
+            parents = (self._zero[name], self._one[name])
+            weight.copy_(in_memory(self._combine, parents, t=t)[0])
 
     def save(self) -> None:
         """Checkpoint the points that are complete."""

@@ -27,7 +27,7 @@ FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 @dataclass(frozen=True)
 class Layout:
-    """What a header says of one tensor: dtype in safetensors' words, shape, length in bytes."""
+    """A header's entry for one tensor: dtype as safetensors names it, shape, size in bytes."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -48,12 +48,12 @@ def layouts(directory: Path) -> dict[str, Layout]:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
     header.pop("__metadata__", None)
-    found = {
+    by_name = {
         name: Layout(entry["dtype"], tuple(entry["shape"]), end - start)
         for name, entry in header.items()
         for start, end in [entry["data_offsets"]]
     }
-    return dict(sorted(found.items(), key=lambda item: (-_width(item[1]), item[0])))
+    return dict(sorted(by_name.items(), key=lambda item: (-_width(item[1]), item[0])))
 
 
 def _width(layout: Layout) -> int:
@@ -93,7 +93,7 @@ class Writer:
         self._start = len(start)
 
     def put(self, name: str) -> Callable[[int, Tensor], None]:
-        """A function that writes values of that tensor: the first one's number, then the values."""
+        """A function (first, values) that writes values of the tensor from number `first` on."""
         start = self._start + self._places[name]
 
         def write(first: int, values: Tensor) -> None:

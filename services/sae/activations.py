@@ -1,9 +1,9 @@
 """Where the activations for a dictionary come from, and in which order.
 
-Both sources give the activations of the same token stream (`TrainingStream`): one
-runs the model as it goes, the other reads shards that `harvest` has written. A round is the
-activations of several steps, computed at once and then shuffled, so that a step sees vectors of
-many documents. Everything follows from the number of the step: nothing else need be saved.
+Both sources give the activations of the same token stream (`TrainingStream`): one runs the model as
+it goes, the other reads the shards that `harvest` wrote. A round is the activations of several
+steps, computed at once and then shuffled, so that a step sees vectors of many documents. Everything
+follows from the number of the step, so a checkpoint need save nothing of it.
 
 V: vectors of a round, N: vectors of a step, T: tokens of a context, D: width at the hook point.
 """
@@ -48,7 +48,7 @@ class Cut:
 
     @property
     def round_steps(self) -> int:
-        """Steps of a round: it depends on the sizes only, never on the machine."""
+        """Steps of a round; depends on the sizes alone, never on the machine."""
         fitting = ROUND_BYTES // (4 * self.vectors * self.width)
         return max(1, min(ROUND_STEPS, fitting))
 
@@ -106,8 +106,8 @@ class ModelSource:
 class ShardSource:
     """Reads what `harvest` wrote, in a circle: after its last whole step comes its first.
 
-    `begin` is the step of the harvest that is read first: replicates share one harvest, and so
-    each of them sees it in an order of its own.
+    `begin` is the step of the harvest that is read first, so that replicates, which share one
+    harvest, each see it in an order of their own.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class ShardSource:
 
 
 class Rounds:
-    """Shuffled steps of a source; keeps the round it is in."""
+    """Shuffled steps of a source; holds the current round in memory."""
 
     def __init__(self, source: Source, cut: Cut, steps: int, seed: Sequence[int]) -> None:
         self._source = source
@@ -156,11 +156,11 @@ class Rounds:
         self._round_VD = torch.empty(0, 0)
 
     def round(self, number: int) -> Tensor:
-        """All vectors [V, D] of a round, shuffled; the last round may be a short one."""
+        """All vectors [V, D] of a round, shuffled; the last round may be shorter."""
         if number != self._number:
             first = number * self._cut.round_steps
             count = min(self._cut.round_steps, self._steps - first)
-            self._round_VD = torch.empty(0, 0)  # let the old one go before the new one comes
+            self._round_VD = torch.empty(0, 0)  # free the old round before the new one is made
             x_VD = self._source.read(first, count)
             order_V = np.random.default_rng([*self._seed, number]).permutation(len(x_VD))
             self._round_VD = x_VD[torch.from_numpy(order_V).to(x_VD.device)]
@@ -169,6 +169,6 @@ class Rounds:
 
     def step(self, number: int) -> Tensor:
         """The vectors [N, D] of one step."""
-        of, inside = divmod(number, self._cut.round_steps)
+        round_number, inside = divmod(number, self._cut.round_steps)
         start = inside * self._cut.vectors
-        return self.round(of)[start : start + self._cut.vectors]
+        return self.round(round_number)[start : start + self._cut.vectors]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from services.sae.fit import check_width
 from shared.data.token_stream import HeldOut, held_out
 from shared.lm import hooks
 from shared.lm.dictionary import Dictionary, load_dictionary
@@ -29,7 +30,7 @@ SMALLEST_EFFECT = 1e-6
 
 
 def run(stage: Stage) -> None:
-    """Write density.npy and the results named in EvaluateDictionaryParameters.
+    """Write density.npy and the results named in EVALUATE_DICTIONARY.
 
     Raises StageError when the dictionary does not fit the model or nothing is held out.
     """
@@ -60,24 +61,15 @@ def run(stage: Stage) -> None:
     )
 
 
-def check_width(dictionary: Dictionary, width: int) -> None:
-    """Raise StageError when the dictionary is not for activations of that width."""
-    if dictionary.width != width:
-        raise StageError(
-            f"the dictionary was trained at width {dictionary.width}, "
-            f"the model's activations have width {width}"
-        )
-
-
 class Mean:
-    """The mean activation over everything that passes by."""
+    """The mean of all activations that pass through."""
 
     def __init__(self, width: int, device: torch.device) -> None:
         self._sum_D = torch.zeros(width, dtype=torch.float64, device=device)
         self._count = 0
 
     def __call__(self, x_BTD: Tensor) -> Tensor:
-        """Count the activations and pass them on as they are."""
+        """Add the activations to the mean and return them unchanged."""
         x_ND = x_BTD.flatten(0, -2)
         self._sum_D += x_ND.sum(0, dtype=torch.float64)
         self._count += len(x_ND)
@@ -90,7 +82,7 @@ class Mean:
 
 
 class Quality:
-    """Puts reconstructions in the place of activations and adds up how they differ."""
+    """Replaces activations by their reconstructions and adds up how they differ."""
 
     def __init__(self, dictionary: Dictionary, mean_D: Tensor) -> None:
         self._dictionary = dictionary
@@ -125,9 +117,9 @@ def measure(
     stream: HeldOut,
     parameters: EvaluateDictionaryParameters,
 ) -> tuple[dict[str, float], Quality]:
-    """Losses (nats) with the activation clean, zero, its mean, and reconstructed; and the quality.
+    """Losses (nats) with activations clean, zero, at their mean and reconstructed; and the quality.
 
-    The last pass needs the mean of the first, so that the variance is exact.
+    The last pass uses the mean from the first, so that the variance is exact.
     """
     contexts = len(stream.tokens_CT)
     passes = 0
@@ -167,7 +159,7 @@ def loss_recovered(clean: float, reconstructed: float, ablated: float) -> float 
 
 
 def density_histogram(density_F: npt.NDArray[np.float64]) -> dict[str, list[float] | list[int]]:
-    """Number of features in each bin of log10 density; dead features are in none of them."""
+    """Number of features in each bin of log10 density; dead features are in none."""
     alive = density_F[density_F > 0]
     counts, edges = np.histogram(np.log10(alive).clip(*DENSITY_EDGES[[0, -1]]), DENSITY_EDGES)
     return {"edges": edges.tolist(), "counts": counts.tolist()}

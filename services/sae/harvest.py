@@ -1,10 +1,10 @@
 """Stage `harvest`: activations at a hook point, written into shards.
 
-Which tokens, in which order, is the business of `TrainingStream`, so a dictionary
-that reads the shards sees what it would see when it ran the model itself. Memory is bounded by one
-shard, whatever the number of tokens.
+`TrainingStream` decides which tokens are read in which order, so a dictionary that reads the shards
+sees what it would see if it ran the model itself. Memory is bounded by one shard, whatever the
+number of tokens.
 
-A checkpoint holds the whole shards so far, as hard links; of those only the new ones are stored.
+A checkpoint holds all complete shards so far, as hard links; only the new ones have to be stored.
 
 B: contexts of a forward pass, T: tokens of a context, D: width at the hook point, V: vectors.
 """
@@ -58,7 +58,7 @@ def shard_name(number: int) -> str:
 
 
 class Harvest:
-    """A harvest cut into shards; shard `number` depends on nothing but its number."""
+    """A harvest divided into shards, each of which depends on nothing but its number."""
 
     def __init__(self, model: Any, stream: TrainingStream, parameters: HarvestParameters) -> None:
         self._model = model
@@ -105,8 +105,10 @@ class Harvest:
 
 
 def check_space(directory: Path, needed: int) -> None:
-    """Raise StageError when the file system of the directory could never hold `needed` bytes, and
-    OSError (no space left: the stage is tried again later) when it cannot now.
+    """Check that the file system of the directory has room for `needed` bytes.
+
+    Raises StageError when it never could, and OSError (no space left: the stage is tried again
+    later) when it has not now.
     """
     disk = shutil.disk_usage(directory)
     if disk.total < needed:
@@ -128,7 +130,7 @@ def _link_all(source: Path, target: Path) -> None:
 
 
 def _take_over(resume: Path | None, output: Path) -> int:
-    """Bring the shards of a checkpoint into the output; returns how many they are."""
+    """Link the shards of a checkpoint into the output; returns how many there are."""
     if resume is None:
         return 0
     _link_all(resume, output)

@@ -1,6 +1,6 @@
-"""Stage `import_dictionary`: bring in a dictionary that was trained elsewhere.
+"""Stage `import_dictionary`: a dictionary that was trained elsewhere.
 
-From the hub or from an uploaded archive, in the files of SAELens.
+It comes from the hub or from an uploaded archive, in the file format of SAELens.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from services.sae.evaluate_dictionary import check_width
+from services.sae.fit import check_width
 from shared.data.download import download
 from shared.data.unpack import unpack
 from shared.lm import hooks
@@ -24,7 +24,7 @@ from shared.stages.stage import Stage, StageError
 def run(stage: Stage) -> None:
     """Write cfg.json and sae_weights.safetensors; results features, width and variant.
 
-    The weights are those of the file in float32, or the plain ones that it stands for.
+    The weights are those of the file in float32, or plain ones that are equivalent to them.
     Raises StageError for files that cannot be read exactly, or a dictionary that was trained at
     another width, hook point or layer.
     """
@@ -48,7 +48,7 @@ def run(stage: Stage) -> None:
 
 
 def fetch(stage: Stage, parameters: ImportDictionaryParameters, target: Path) -> Path:
-    """Bring the dictionary's files below `target`; returns the directory that holds them."""
+    """Put the dictionary's files below `target`; returns the directory that holds them."""
     if parameters.upload is not None:
         form = parameters.format or "zip"
         unpack(stage.uploads[parameters.upload], form, target, "dictionary", CONFIG)
@@ -69,15 +69,15 @@ def fetch(stage: Stage, parameters: ImportDictionaryParameters, target: Path) ->
 def check_place(dictionary: Dictionary, hook: str, layer: int) -> None:
     """Raise StageError when the files name another hook point or layer than the user does.
 
-    Names that are not TransformerLens' could mean anything: there the user's word counts.
+    A name that is not TransformerLens' could mean anything, so there the user's word counts.
     """
-    known = dictionary.hook in hooks.HOOKS
-    if known and (dictionary.hook, dictionary.layer) != (hook, layer):
+    standard = dictionary.hook in hooks.HOOKS
+    if standard and (dictionary.hook, dictionary.layer) != (hook, layer):
         raise StageError(
             f"hook and layer: the dictionary was trained at {dictionary.hook} of layer "
             f"{dictionary.layer}, not at {hook} of layer {layer}"
         )
-    if not known and dictionary.hook.startswith("blocks."):
+    if not standard and dictionary.hook.startswith("blocks."):
         raise StageError(
             f"hook: the dictionary was trained at {dictionary.hook}, which is none of "
             f"{', '.join(hooks.HOOKS)}"
@@ -89,7 +89,7 @@ def check_finite(dictionary: Dictionary) -> None:
     weights = (dictionary.encoder_DF, dictionary.encoder_bias_F, dictionary.decoder_FD,
                dictionary.decoder_bias_D)  # fmt: skip
     finite = all(bool(torch.isfinite(weight).all()) for weight in weights)
-    # An infinite threshold is a feature that never fires, and a valid way to say so.
+    # An infinite threshold is valid: the feature never fires.
     undefined = dictionary.threshold_F is not None and bool(dictionary.threshold_F.isnan().any())
     if not finite or undefined:
         raise StageError("the imported dictionary holds weights that are not finite")

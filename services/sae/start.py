@@ -1,4 +1,4 @@
-"""Where a dictionary starts: the common scale of activations, their median, the encoder's bias.
+"""How a dictionary starts: the common scale of activations, their median, the encoder's bias.
 
 N: activation vectors, D: width at the hook point, F: features.
 """
@@ -14,7 +14,7 @@ from services.sae.weights import Weights
 
 QUANTILE_VECTORS = 4096  # vectors that the starting bias is read from
 QUANTILE_ROWS = 1024  # features whose pre-activations exist at once
-# Share of the vectors on which a feature fires at first, where a penalty decides the end: below
+# Share of the vectors on which a feature fires at first, where a penalty decides how it ends; below
 # select.SPARSE_UP_TO. A third and twice as much end within .01 of the same explained variance.
 START_DENSITY = 1 / 32
 
@@ -22,7 +22,7 @@ START_DENSITY = 1 / 32
 def activation_scale(x_ND: Tensor) -> float:
     """The factor after which the mean squared norm of the vectors is D, their width.
 
-    With it one l1 coefficient means the same for all models and layers.
+    With it, an l1 coefficient means the same for all models and layers.
     Raises ValueError when the activations are all zero or not finite.
     """
     mean_square = float(x_ND.double().square().mean())
@@ -35,7 +35,7 @@ def geometric_median(x_ND: Tensor, iterations: int = 100, tolerance: float = 1e-
     """The point [D] with the least mean Euclidean distance to the vectors.
 
     Weiszfeld's algorithm (1937), started at the mean; it ends when a step is shorter than
-    `tolerance` times the mean distance. A vector that the point comes to lie on has its weight
+    `tolerance` times the mean distance. The weight of a vector on which the point comes to lie is
     bounded instead of infinite.
     """
     point_D = x_ND.mean(0)
@@ -56,7 +56,7 @@ def geometric_median(x_ND: Tensor, iterations: int = 100, tolerance: float = 1e-
 def start_weights(
     features: int, x_ND: Tensor, generator: torch.Generator, density: float
 ) -> Weights:
-    """The weights a dictionary starts from, given the first vectors at their common scale."""
+    """The weights that a dictionary starts from, given the first vectors at their common scale."""
     weights = random_weights(features, geometric_median(x_ND), generator)
     start_sparse(weights, x_ND, density)
     return weights
@@ -82,10 +82,10 @@ def random_weights(features: int, centre_D: Tensor, generator: torch.Generator) 
 def start_sparse(weights: Weights, x_ND: Tensor, density: float = START_DENSITY) -> None:
     """Set the encoder's bias, in place, so that each feature fires on `density` of the vectors.
 
-    With a bias of zero half of all features fire at first, and most of the training goes into
+    With a bias of zero, half of all features fire at first, and most of the training goes into
     silencing them. Measured on a one-layer model (MLP 512, 1 024 features, 1 M vectors), at the
     same L0 of 5: explained variance .71 instead of .65, two seeds share 66 % of their features
-    instead of 52 %, and every step is one for the sparse products.
+    instead of 52 %, and every step can use the sparse products.
     """
     centred_ND = x_ND[:QUANTILE_VECTORS] - weights.decoder_bias_D
     count = max(1, round(density * len(centred_ND)))

@@ -1,4 +1,4 @@
-"""The weights of a dictionary in training, and how they enter and leave it.
+"""The weights of a dictionary in training, and their conversion from and to a finished one.
 
 Both matrices hold one feature per row while training: that is the axis along which they are
 normalised, projected and summed. D: width at the hook point, F: features.
@@ -32,7 +32,7 @@ class Weights:
     log_gain_F: Tensor | None = None
 
     def named(self) -> dict[str, Tensor]:
-        """The tensors that there are by name, always in the same order."""
+        """The tensors that are not None, by name, always in the same order."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -41,7 +41,7 @@ class Weights:
         return list(self.named().values())
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Weights:
-        """What the function makes of each tensor."""
+        """Weights with the function applied to each tensor."""
         return Weights(**{name: function(tensor) for name, tensor in self.named().items()})
 
     def zeros(self) -> Weights:

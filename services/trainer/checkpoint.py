@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import shutil
 
-from services.trainer.run_checkpoints import kept_name
+from services.trainer.run_checkpoints import checkpoint_name
 from shared.stages.stage import Stage, StageError
 from shared.stages.trainer import CheckpointParameters
 
 
 def run(stage: Stage) -> None:
-    """Copy the model out of the input `train`; results parameters and steps.
+    """Copy the model out of the input `train`; results: parameters and steps.
 
     Raises StageError when the run kept no model after that step.
     """
     step = CheckpointParameters.model_validate(stage.parameters).step
     train = stage.input("train")
-    kept = train.path / kept_name(step)
-    if not kept.is_dir():
+    directory = train.path / checkpoint_name(step)
+    if not directory.is_dir():
         raise StageError(f"step: the training run kept no model after step {step}")
-    for file in sorted(kept.iterdir()):
+    for file in sorted(directory.iterdir()):
         shutil.copyfile(file, stage.output / file.name)
     stage.results.update(parameters=train.results["parameters"], steps=step)

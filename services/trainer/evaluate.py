@@ -1,4 +1,4 @@
-"""Loss and accuracy of a model on the validation split of every corpus."""
+"""Stage `evaluate`: loss and accuracy of a model on the validation split of every corpus."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def run(stage: Stage) -> None:
         if stage.stopping:
             raise Leave
 
-    found = evaluate_corpora(model, corpora, on_tokens)
+    evaluations = evaluate_corpora(model, corpora, on_tokens)
     stage.results["corpora"] = [
-        {"loss": one.loss, "accuracy": one.accuracy, "tokens": one.tokens} for one in found
+        {"loss": result.loss, "accuracy": result.accuracy, "tokens": result.tokens}
+        for result in evaluations
     ]
     stage.results["parameters"] = sum(weight.numel() for weight in model.parameters())

@@ -1,4 +1,4 @@
-"""Bring in a model that was trained elsewhere, from the hub or from an uploaded archive."""
+"""Stage `import`: a model that was trained elsewhere, from the hub or from an uploaded archive."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROBE_TOLERANCE = 1e-3  # of the largest logit: float32 sums in another order di
 
 
 def run(stage: Stage) -> None:
-    """Write the model as float32 with the experiment's tokenizer; results as Initialise."""
+    """Write the model as float32, with the experiment's tokenizer; results as for `initialise`."""
     parameters = ImportParameters.model_validate(stage.parameters)
     source = stage.scratch / "model"
     source.mkdir()
@@ -59,7 +59,7 @@ def check_vocabulary(model: Path, tokenizer: Path) -> None:
         return
     token = min(theirs.items() ^ ours.items(), key=lambda item: (item[1], item[0]))[0]
     raise StageError(
-        f"the imported model's tokenizer is another than the experiment's: token {token!r} has "
+        f"the imported model's tokenizer differs from the experiment's: token {token!r} has "
         f"id {theirs.get(token, 'none')} there and {ours.get(token, 'none')} here"
     )
 
@@ -69,10 +69,10 @@ def _vocabulary(directory: Path) -> dict[str, int]:
     if not path.exists():
         raise StageError("the imported model has no tokenizer.json to compare vocabularies with")
     try:
-        found: dict[str, int] = Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True)
+        ids: dict[str, int] = Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True)
     except Exception as error:  # tokenizers raises plain Exception
         raise StageError(f"the imported model's tokenizer.json is damaged: {error}") from error
-    return found
+    return ids
 
 
 def _check_embeddings(model: Any, tokenizer: Path) -> None:
@@ -80,13 +80,13 @@ def _check_embeddings(model: Any, tokenizer: Path) -> None:
     rows = len(model.get_input_embeddings().weight)
     if rows <= highest:
         raise StageError(
-            f"the imported model has {rows} embeddings, the tokenizer ids up to {highest}"
+            f"the imported model has {rows} embeddings, but the tokenizer's ids go up to {highest}"
         )
 
 
 @torch.no_grad()
 def _check_output_layer(model: Any) -> None:
-    """ValueError unless logits are hidden @ weight.T: some architectures scale or cap them."""
+    """Raise ValueError unless logits are hidden @ weight.T: some models scale or cap them."""
     tokens_BT = torch.arange(PROBE_TOKENS, device=model.device)[None]
     hidden_BTD = model.base_model(input_ids=tokens_BT, use_cache=False).last_hidden_state
     expected_BTV = model(input_ids=tokens_BT, use_cache=False).logits

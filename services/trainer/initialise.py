@@ -1,4 +1,4 @@
-"""Random weights of a Mistral-style model: where pre-training starts."""
+"""Stage `initialise`: a Mistral-style model with random weights, where pre-training starts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _check(architecture: Architecture) -> None:
     if hidden % heads or (hidden // heads) % 2:
         raise StageError(
             f"architecture.hidden is {hidden}: it must be an even multiple of heads ({heads}), "
-            "because rotary positions turn pairs of values"
+            "because rotary embeddings rotate pairs of values"
         )
     if heads % kv_heads:
         raise StageError(f"architecture.heads is {heads}: it must be a multiple of kv_heads")
@@ -80,7 +80,7 @@ def _beginning(tokenizer: Path, end: int) -> int:
 
 
 def initialise(config: MistralConfig, seed: int) -> MistralForCausalLM:
-    """A model with transformers' initialisation, drawn on the CPU from that seed alone."""
+    """A model with transformers' initialisation, drawn on the CPU from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = MistralForCausalLM(config)

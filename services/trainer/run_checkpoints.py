@@ -1,4 +1,4 @@
-"""Models that a training run keeps on its way: directories of its output, one for each step."""
+"""Models that a training run keeps along the way: one directory of its output for each step."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from shared.stages.stage import StageError
 PREFIX = "step-"
 
 
-def kept_name(step: int) -> str:
-    """The directory of the model after a step."""
+def checkpoint_name(step: int) -> str:
+    """Name of the directory with the model after a step."""
     return f"{PREFIX}{step:08d}"
 
 
 def check_steps(checkpoints: Sequence[int], steps: int) -> None:
-    """StageError unless the steps ascend from 1 and end before the last step of the run."""
+    """Raise StageError unless the steps ascend from 1 and end before the last step of the run."""
     if list(checkpoints) != sorted(set(checkpoints)) or (checkpoints and checkpoints[0] < 1):
         raise StageError(f"checkpoints: {list(checkpoints)} must ascend from 1")
     if checkpoints and checkpoints[-1] >= steps:
@@ -28,10 +28,10 @@ def check_steps(checkpoints: Sequence[int], steps: int) -> None:
         )
 
 
-def link_kept(source: Path, target: Path) -> None:
-    """Bring all kept models of one directory into another.
+def link_checkpoints(source: Path, target: Path) -> None:
+    """Put the kept models of one directory into another as well.
 
-    Their files are linked where that is possible: nothing changes them once they are written.
+    Files are linked where possible, since nothing changes them once they are written.
     """
     for directory in sorted(source.glob(f"{PREFIX}*")):
         (target / directory.name).mkdir(exist_ok=True)

@@ -1,8 +1,8 @@
-"""Stage `tokenizer`: trained here, from the hub, or uploaded; always a tokenizer.json.
+"""Stage `tokenizer`: a tokenizer.json that is trained, taken from the hub, or uploaded.
 
-tokenizer_config.json is written anew, with the generic class and the special tokens' names: what
-transformers loads is then exactly the tokenizer.json that tokenised the corpora, and nothing that a
-repository says can make it import code.
+tokenizer_config.json is written afresh, with the generic class and the names of the special tokens:
+transformers then loads exactly the tokenizer.json that tokenised the corpora, and nothing in a
+repository can make it import code.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BATCH = 256  # rows of Parquet decoded at a time
 
 
 def run(stage: Stage) -> None:
-    """Write tokenizer.json and tokenizer_config.json; StageError when there is none to be had."""
+    """Write tokenizer.json and tokenizer_config.json; StageError for an unusable tokenizer."""
     wanted = TokenizerParameters.model_validate(stage.parameters).tokenizer
     if isinstance(wanted, TrainedTokenizer):
         tokenizer, special = _trained(stage, wanted), {"eos_token": END_OF_TEXT}
@@ -58,19 +58,6 @@ def run(stage: Stage) -> None:
     stage.results.update(vocab_size=_vocab_size(tokenizer), end_of_text=end)
 
 
-def load_tokenizer(directory: Path) -> Tokenizer:
-    """The tokenizer of an artifact, for text that may contain anything.
-
-    What looks like a special token in a document is ordinary text there: only the packing of
-    documents writes end-of-text.
-    """
-    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    tokenizer.encode_special_tokens = True
-    return tokenizer
-
-
 def _name(wanted: TrainedTokenizer | PretrainedTokenizer | UploadedTokenizer) -> str:
     if isinstance(wanted, PretrainedTokenizer):
         return f"tokenizer {wanted.name}"
@@ -78,7 +65,7 @@ def _name(wanted: TrainedTokenizer | PretrainedTokenizer | UploadedTokenizer) ->
 
 
 def _vocab_size(tokenizer: Tokenizer) -> int:
-    """Rows that an embedding needs: the highest id counts, there may be gaps below it."""
+    """Rows that an embedding needs: one more than the highest id, since ids may have gaps."""
     return int(max(tokenizer.get_vocab(with_added_tokens=True).values())) + 1
 
 
@@ -86,7 +73,7 @@ def _vocab_size(tokenizer: Tokenizer) -> int:
 
 
 def _trained(stage: Stage, wanted: TrainedTokenizer) -> Tokenizer:
-    """A byte-level BPE (as GPT-2's: same split into words, end-of-text as token 0)."""
+    """A byte-level BPE (as GPT-2's: the same split into words, end-of-text as token 0)."""
     smallest = BYTES + 1
     if wanted.vocab_size < smallest:
         raise StageError(
@@ -120,7 +107,7 @@ def _texts(path: Path) -> Iterator[str]:
 
 
 def _sample(stage: Stage, max_bytes: int) -> Iterator[str]:
-    """Training documents of all corpora, up to max_bytes: always the one with the least so far."""
+    """Training documents up to max_bytes; the corpus with the least text so far gives the next."""
     corpora = [_texts(corpus.path / "train.parquet") for corpus in stage.group("corpus")]
     taken = dict.fromkeys(range(len(corpora)), 0)
     total = 0
@@ -163,7 +150,7 @@ def _pretrained(wanted: PretrainedTokenizer) -> tuple[Tokenizer, dict[str, str]]
 
 
 def _download(wanted: PretrainedTokenizer, file: str) -> Path | None:
-    """A file of the repository; None when it has none of that name."""
+    """A file of the repository, or None if there is no such file."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -188,14 +175,14 @@ def _download(wanted: PretrainedTokenizer, file: str) -> Path | None:
 
 def _special(config: Mapping[str, Any]) -> dict[str, str]:
     """Names of the special tokens in a tokenizer_config.json or special_tokens_map.json."""
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name in SPECIAL:
         token = config.get(name)
         if isinstance(token, dict):
             token = token.get("content")
         if isinstance(token, str):
-            found[name] = token
-    return found
+            names[name] = token
+    return names
 
 
 def _uploaded(wanted: UploadedTokenizer, path: Path) -> tuple[Tokenizer, dict[str, str]]:
@@ -213,7 +200,7 @@ def _from_file(path: Path, name: str) -> Tokenizer:
 
 
 def _guessed_end(tokenizer: Tokenizer, name: str) -> str:
-    """The end-of-text token of a tokenizer that does not say: a usual name, or the only one."""
+    """The end-of-text token where no file names it: a usual name, or the only special token."""
     special = sorted(
         token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special
     )
@@ -224,5 +211,5 @@ def _guessed_end(tokenizer: Tokenizer, name: str) -> str:
         return str(special[0])
     raise StageError(
         f"{name} has no end-of-text token that can be recognised; its special tokens are "
-        f"{', '.join(special) or 'none'}, known are {', '.join(KNOWN_ENDS)}"
+        f"{', '.join(special) or 'none'}, recognised are {', '.join(KNOWN_ENDS)}"
     )

@@ -1,8 +1,8 @@
 """Stage `tokens`: a corpus as packed blocks of token ids, with the labels of its validation split.
 
-Documents are read row group by row group and encoded on all cores; ids go to the file block by
-block, so memory does not grow with the corpus. The order of documents is the corpus's, so the
-result does not depend on the number of threads.
+Documents are read row group by row group and encoded on all cores; ids are written block by block,
+so memory does not grow with the corpus. Documents keep the order of the corpus, so the result does
+not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 from tokenizers import Encoding, Tokenizer
 
-from services.trainer.tokenizer import load_tokenizer
+from services.trainer.saved_tokenizer import load_tokenizer
 from shared.stages.stage import Leave, Stage, StageError
 from shared.stages.trainer import TokensParameters
 
 MAX_LABELS = 32  # bits of a label word
-LABELLED_ROWS = 32  # validation documents at a time: offsets take twenty times the room of ids
+LABELLED_ROWS = 32  # validation documents at a time: offsets take twenty times the memory of ids
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 
 
 class BlockFile:
-    """A .npy file [blocks, block] that grows; ids that do not fill a block yet wait.
+    """A .npy file [blocks, block] that grows; ids that do not yet fill a block wait.
 
-    With `resume`, it goes on after the blocks and waiting ids of an earlier one.
+    `save` and `restore` carry its blocks and waiting ids over to a later attempt.
     """
 
     def __init__(self, path: Path, block: int, dtype: npt.DTypeLike) -> None:
@@ -45,7 +45,7 @@ class BlockFile:
         self._header()
 
     def _header(self) -> None:
-        """numpy pads the header so that the first axis can grow in place."""
+        """Write the header, which numpy pads so that the first axis can grow in place."""
         self._file.seek(0)
         np.lib.format.write_array_header_1_0(
             self._file,
@@ -57,7 +57,7 @@ class BlockFile:
         )
 
     def add(self, ids: Ids, most: int | None = None) -> None:
-        """Append ids; never more than `most` blocks in all."""
+        """Append ids, up to `most` blocks in all."""
         ids = np.concatenate([self._waiting, ids.astype(self.dtype, copy=False)])
         count = len(ids) // self.block
         if most is not None:
@@ -72,7 +72,7 @@ class BlockFile:
         self._file.close()
 
     def save(self, path: Path) -> None:
-        """Copy what is there, waiting ids included."""
+        """Copy the ids so far, including the waiting ones."""
         self._file.flush()
         start = self._data_start()
         with path.open("wb") as copy, Path(self._file.name).open("rb") as source:
@@ -81,7 +81,7 @@ class BlockFile:
             copy.write(self._waiting.tobytes())
 
     def restore(self, path: Path) -> None:
-        """Take over what `save` wrote; only into an empty file."""
+        """Load what `save` wrote into this file, which must be empty."""
         with path.open("rb") as source:
             while data := source.read(2**20):
                 self.add(np.frombuffer(data, self.dtype))
@@ -92,7 +92,7 @@ class BlockFile:
 
 @dataclass
 class Position:
-    """How far the training split was read: row groups, and what they held."""
+    """How far the training split has been read: row groups, and what they held."""
 
     groups: int = 0
     documents: int = 0
@@ -103,7 +103,8 @@ class Position:
 def run(stage: Stage) -> None:
     """Write train.npy, validation.npy and validation-labels.npy.
 
-    StageError when a split does not fill one block, or has more labels than fit into a word.
+    Raises StageError when a split does not fill one block, or the corpus has more labels than fit
+    into a word.
     """
     parameters = TokensParameters.model_validate(stage.parameters)
     corpus, tokenizer_input = stage.input("corpus"), stage.input("tokenizer")
@@ -129,7 +130,7 @@ def run(stage: Stage) -> None:
 def use_all_cores() -> None:
     """Let the tokenizers library use LINEAMENT_THREADS threads, or all cores.
 
-    Only before its first batch: its pool of threads is made then and stays.
+    It must be called before the library's first batch, which creates its thread pool for good.
     """
     threads = os.environ.get("LINEAMENT_THREADS")
     if threads:
@@ -157,7 +158,7 @@ class Packer:
         self.train_blocks = 0
 
     def train(self, path: Path) -> Position:
-        """train.npy; resumes from and saves checkpoints. How much was read."""
+        """Write train.npy, resuming from and saving checkpoints; returns how much was read."""
         stage = self._stage
         most = None if self._max_tokens is None else self._max_tokens // self._block
         if most == 0:
@@ -200,7 +201,7 @@ class Packer:
                 stage.leave_if_asked()
 
     def validation(self, path: Path, labels: Sequence[str]) -> int:
-        """validation.npy and validation-labels.npy; the number of blocks."""
+        """Write validation.npy and validation-labels.npy; returns the number of blocks."""
         packed = BlockFile(self._stage.output / "validation.npy", self._block, self._dtype)
         marked = BlockFile(self._stage.output / "validation-labels.npy", self._block, np.uint32)
         bits = {label: np.uint32(1 << number) for number, label in enumerate(labels)}
@@ -222,7 +223,7 @@ class Packer:
         return packed.blocks
 
     def _ids(self, encodings: Sequence[Encoding]) -> Ids:
-        """Ids of the documents, end-of-text after each."""
+        """Ids of the documents [tokens], with end-of-text after each."""
         ids: list[int] = []
         for encoding in encodings:
             ids += encoding.ids
@@ -247,7 +248,7 @@ def _save(directory: Path, packed: BlockFile, position: Position) -> None:
 def _labels(
     rows: Sequence[dict[str, Any]], encodings: Sequence[Encoding], bits: dict[str, np.uint32]
 ) -> Iterator[npt.NDArray[np.uint32]]:
-    """For every document the label bits of its tokens, and 0 for its end-of-text."""
+    """For each document, the label bits of its tokens and 0 for its end-of-text: [tokens + 1]."""
     for row, encoding in zip(rows, encodings, strict=True):
         offsets = np.array(encoding.offsets, np.int64).reshape(-1, 2)
         spans = [(span["start"], span["end"], bits[span["label"]]) for span in row["spans"]]
@@ -257,14 +258,18 @@ def _labels(
 def label_bits(
     offsets: npt.NDArray[np.int64], spans: Sequence[tuple[int, int, np.uint32]]
 ) -> npt.NDArray[np.uint32]:
-    """Bits of tokens [tokens, 2] (start, end in characters): all spans that a token overlaps."""
-    found = np.zeros(len(offsets), np.uint32)
+    """For each token, the bits of all spans that it overlaps: uint32 [tokens].
+
+    `offsets` [tokens, 2] are the start and end of each token in characters; `spans` are (start,
+    end, bit).
+    """
+    bits = np.zeros(len(offsets), np.uint32)
     if not spans:
-        return found
+        return bits
     starts, ends = offsets.T
     # The pieces of a character that has several tokens share its offsets, so both are sorted.
     firsts = np.searchsorted(ends, [start for start, _, _ in spans], side="right")
     lasts = np.searchsorted(starts, [end for _, end, _ in spans], side="left")
     for first, last, (_, _, bit) in zip(firsts, lasts, spans, strict=True):
-        found[first:last] |= bit
-    return found
+        bits[first:last] |= bit
+    return bits

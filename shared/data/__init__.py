@@ -1,1 +1,1 @@
-"""Files from outside: what they are, how they are read, and the token streams of them."""
+"""Read files from outside (uploads, archives, the hub) and the token streams made of them."""

@@ -1,7 +1,8 @@
-"""Text files inside zip and tar archives, read from the archive and never written to disk.
+"""Read text files inside zip and tar archives without writing them to disk.
 
-Every entry is looked at before its bytes: a name that leads out of the archive, a link or a device
-refuses the whole archive. What comes out is metered, so a small file cannot become a huge one.
+Every entry is checked before its content is read: a name that leads out of the archive, a link or
+a device makes the whole archive unacceptable. Unpacked bytes are metered, so that a small file
+cannot expand into a huge one.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from typing import IO, Any
 from shared.data.readers import Skipped, UploadError, cut_at_blank_lines, text_lines
 
 MAX_UNPACKED = 64 * 2**30  # bytes that may come out of one archive
-MAX_RATIO = 100  # bytes out per byte of the file; source code packs 3 to 10 times
-RATIO_FREE = 16 * 2**20  # bytes out before the ratio counts
+MAX_RATIO = 100  # unpacked bytes per byte of the archive; source code shrinks 3 to 10 times
+RATIO_FREE = 16 * 2**20  # unpacked bytes that are accepted whatever the ratio
 MAX_ENTRIES = 500_000  # entries of a zip; its directory takes about 0.7 kB of memory for each
 MAX_ZIP_DIRECTORY = 128 * 2**20  # bytes of a zip's directory, which is read whole
 MAX_READ = 2**20  # bytes of one read in a tar; only a forged header asks for more
@@ -37,7 +38,7 @@ DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOF
 
 
 class _Meter:
-    """Counts what came out of an archive of `packed` bytes; UploadError past the limits."""
+    """Counts the unpacked bytes of an archive of `packed` bytes; UploadError past the limits."""
 
     def __init__(self, packed: int) -> None:
         self._limit = min(MAX_UNPACKED, max(RATIO_FREE, MAX_RATIO * packed))
@@ -53,7 +54,7 @@ class _Meter:
 
 
 class _Metered(io.RawIOBase):
-    """A file of a zip whose bytes are counted."""
+    """A file in a zip whose bytes are counted as they are read."""
 
     def __init__(self, source: IO[bytes], meter: _Meter) -> None:
         self._source = source
@@ -70,7 +71,7 @@ class _Metered(io.RawIOBase):
 
 
 class _Forward(io.RawIOBase):
-    """An unpacked tar as tarfile wants it: metered, in small reads, never backwards."""
+    """A decompressed tar as a file for tarfile: metered, read in small pieces, never backwards."""
 
     def __init__(self, source: io.BufferedIOBase | IO[bytes], meter: _Meter) -> None:
         self._source = source
@@ -108,7 +109,7 @@ def _check_name(name: str) -> None:
 
 
 def _texts_of_file(file: IO[bytes], meter: _Meter, skipped: Skipped) -> Iterator[str]:
-    """The file as one document, or cut at blank lines when it is long; binary files give none."""
+    """The file as one document, or cut at blank lines when it is long; nothing if it is binary."""
     reader = io.BufferedReader(_Metered(file, meter), SNIFF)
     if b"\0" in reader.peek(SNIFF):
         skipped["binary"] += 1
@@ -120,7 +121,7 @@ def _texts_of_file(file: IO[bytes], meter: _Meter, skipped: Skipped) -> Iterator
 
 
 def read_zip(path: Path, column: str, skipped: Skipped) -> Iterator[str]:
-    """Text files of a zip in the archive's order; UploadError for an unsafe or damaged archive."""
+    """The text files of a zip, in its order; UploadError for an unsafe or damaged archive."""
     del column
     meter = _Meter(path.stat().st_size)
     try:
@@ -150,7 +151,7 @@ def _check_zip_entry(entry: zipfile.ZipInfo) -> None:
 
 
 def _check_directory_size(path: Path) -> None:
-    """zipfile reads the directory whole: look at its size first (PKWARE APPNOTE 4.3.14, 4.3.16)."""
+    """Refuse a huge directory, which zipfile reads whole (PKWARE APPNOTE 4.3.14, 4.3.16)."""
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         start = file.seek(max(0, end - 22 - 2**16))
@@ -168,7 +169,7 @@ def _check_directory_size(path: Path) -> None:
 
 
 def _unpacked(path: Path) -> io.BufferedIOBase | IO[bytes]:
-    """The tar inside whatever compression the first bytes say."""
+    """Open the tar, decompressed as its first bytes indicate."""
     with path.open("rb") as file:
         magic = file.read(6)
     if magic.startswith(b"\x1f\x8b"):
@@ -181,9 +182,9 @@ def _unpacked(path: Path) -> io.BufferedIOBase | IO[bytes]:
 
 
 def read_tar(path: Path, column: str, skipped: Skipped) -> Iterator[str]:
-    """Text files of a tar (plain, gzip, bzip2, xz) in the archive's order, in one pass.
+    """The text files of a tar (plain, gzip, bzip2, xz), in its order and in one pass.
 
-    UploadError for an unsafe or damaged archive.
+    Raises UploadError for an unsafe or damaged archive.
     """
     del column
     try:
@@ -214,5 +215,5 @@ def _texts_of_tar_entry(
     file = archive.extractfile(entry)
     assert file is not None
     with file:
-        # What comes out of the compression is metered already.
+        # The decompressed stream is metered already.
         yield from _texts_of_file(file, _Meter(MAX_UNPACKED), skipped)

@@ -1,4 +1,4 @@
-"""Files of one commit of a hub repository, for the stages that import models and dictionaries."""
+"""Download one commit of a hub repository, for the stages that import models and dictionaries."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from shared.stages.stage import StageError
 def download(
     name: str | None, revision: str | None, target: Path, patterns: Sequence[str], what: str
 ) -> None:
-    """Write the files of a repository that match `patterns` below `target`, under their own paths.
+    """Download the files of a repository that match `patterns` into `target`, paths unchanged.
 
-    Raises StageError, calling it `what`, when the hub has no such repository or commit; what a
-    network does wrong comes as it is, and the stage is tried again.
+    Raises StageError when the hub has no such repository or commit; `what` names the thing in its
+    message. Network errors pass through unchanged, and the stage is tried again.
     """
     if name is None or revision is None:
         raise StageError(f"the {what} to import is named neither by hub and revision nor by upload")

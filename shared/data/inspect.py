@@ -1,4 +1,4 @@
-"""What an uploaded file is, and whether it can be used: looked at once, when it arrives."""
+"""Inspect an uploaded file once, when it arrives: its format, and whether it can be used."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ SUFFIXES: dict[str, UploadFormat] = {
     ".txt": "text",
 }
 MAX_TOKENIZER = 64 * 2**20  # bytes of a tokenizer.json; the largest in use are around 30 MB
-FIRST_LINE = 2**20  # bytes of a first line that is looked at before the whole file is
+FIRST_LINE = 2**20  # bytes of the first line, which is parsed before the whole file is
 
 
 def read_upload(path: Path, kind: str, column: str, skipped: Skipped) -> Iterator[str]:
     """The documents of an upload, in the file's order.
 
-    What was left out is counted in `skipped`. Raises UploadError where the file is bad.
+    `skipped` counts the documents left out, by reason. Raises UploadError when the file is bad.
     """
     return READERS[kind](path, column, skipped)
 
@@ -58,10 +58,10 @@ def inspect_upload(
     digest: str | None = None,
     formats: Sequence[UploadFormat] = (),
 ) -> UploadInfo:
-    """Read an upload to its end: its digest, its format (by content) and its number of documents.
+    """Read an upload to its end for its digest, format (by content) and number of documents.
 
-    `filename` is what the file was called where that is not `name`, `digest` its sha256 (hex) where
-    it is known, `formats` what it was said to be (empty: anything).
+    `filename` is the file's own name where it differs from `name`, `digest` its sha256 (hex) where
+    the caller has it, `formats` the formats it was declared to have (empty: any).
     Raises UploadError (a ValueError) with one sentence that starts with `name`.
     """
     try:
@@ -87,7 +87,7 @@ def _count(path: Path, kind: str, column: str) -> int:
 
 
 def _format(path: Path, name: str) -> UploadFormat:
-    """By the first bytes; the name decides only between text and JSONL."""
+    """The format by the first bytes; the name decides only between text and JSONL."""
     with path.open("rb") as file:
         head = file.read(1024)
     if not head:
@@ -122,9 +122,9 @@ def is_tokenizer(path: Path) -> bool:
 
 
 def _starts_with_a_row(path: Path) -> bool:
-    """Whether the first of several lines is JSON of its own: JSONL, which need not be parsed whole.
+    """Whether the first of several lines is a JSON value: then the file is JSONL.
 
-    A tokenizer.json is one value, on one line or indented.
+    A tokenizer.json is a single value, on one line or indented. JSONL is not parsed as a whole.
     """
     with path.open("rb") as file:
         line = file.readline(FIRST_LINE)

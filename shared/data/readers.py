@@ -1,7 +1,7 @@
-"""Documents of uploaded files, one at a time: what is in memory never grows with the file.
+"""Read the documents of uploaded files one at a time, in memory that does not grow with the file.
 
-The API reads an upload to its end to check it, the corpus stage to use it: same code, so an upload
-that was accepted does not fail later.
+The API reads an upload to its end to check it, and the corpus stage reads it to use it. Both run
+this code, so an upload that was accepted does not fail later.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ Skipped = Counter[str]  # why documents were left out -> how many
 
 
 class UploadError(ValueError):
-    """A file cannot be used; the sentence says where and why, without the file's name."""
+    """An uploaded file cannot be used; the message says where and why, not the file's name."""
 
 
 def cut_at_blank_lines(lines: Iterable[str], size: int) -> Iterator[str]:
-    """Pieces of at least `size` characters that end with a blank line; joined, they are the text.
+    """Cut a text into pieces of at least `size` characters that end with a blank line.
 
-    Where no blank line comes, a piece ends with the line that reaches eight times `size`.
+    Joined, the pieces are the text. Where there is no blank line, a piece ends with the line that
+    reaches eight times `size`.
     """
     piece: list[str] = []
     length = 0
@@ -47,7 +48,7 @@ def cut_at_blank_lines(lines: Iterable[str], size: int) -> Iterator[str]:
 
 
 def text_lines(file: IO[bytes], longest: int) -> Iterator[str]:
-    """Lines of a UTF-8 file with their ends as they are; longer lines come in parts.
+    """Lines of a UTF-8 file, endings unchanged; those above `longest` characters come in parts.
 
     Raises UnicodeDecodeError where the file is not UTF-8.
     """
@@ -57,7 +58,7 @@ def text_lines(file: IO[bytes], longest: int) -> Iterator[str]:
 
 def read_text(path: Path, column: str, skipped: Skipped) -> Iterator[str]:
     """A plain text file, cut at blank lines into documents of about TEXT_PIECE characters."""
-    del column, skipped  # all readers are called alike
+    del column, skipped  # all readers have the same signature
     number = 1
 
     def counted(lines: Iterable[str]) -> Iterator[str]:
@@ -141,7 +142,7 @@ def _check_text_column(schema: Any, column: str) -> None:
 
 
 def _checked(value: object, place: str) -> str | None:
-    """The text, None for null; UploadError when it is no text that can be stored as UTF-8."""
+    """The text, or None for null; UploadError when it is too long or no text that UTF-8 holds."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -156,8 +157,8 @@ def _checked(value: object, place: str) -> str | None:
 
 
 def _listed(names: Iterable[str]) -> str:
-    found = sorted(map(str, names))
-    return ", ".join(found[:8]) + (" .." if len(found) > 8 else "") if found else "no names at all"
+    texts = sorted(map(str, names))
+    return ", ".join(texts[:8]) + (" .." if len(texts) > 8 else "") if texts else "no names at all"
 
 
 Reader = Callable[[Path, str, Skipped], Iterator[str]]

@@ -1,7 +1,8 @@
 """Token streams cut from packed blocks: which contexts are read, in which order.
 
 Trainer, SAE and analyzer read tokens only through this file, so that "the same token positions"
-means the same everywhere. B: contexts in a batch, T: tokens of a context.
+means the same everywhere.
+B: contexts in a batch, C: contexts of a held-out stream, T: tokens of a context.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from shared.arrays import IntArray
 
 
 def _contexts(blocks: npt.NDArray[np.integer], context: int) -> npt.NDArray[np.integer]:
-    """The packed blocks as [contexts, context]; a rest shorter than a context is left out."""
+    """The packed blocks as [contexts, context]; a remainder shorter than a context is dropped."""
     flat = blocks.reshape(-1)
     whole = len(flat) // context
     return flat[: whole * context].reshape(whole, context)
@@ -30,7 +31,7 @@ def load_contexts(path: Path, context: int) -> npt.NDArray[np.integer]:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A held-out stream: tokens [contexts, context] and the corpus number of each context."""
+    """A held-out stream: tokens [C, T] and the corpus number of each context [C]."""
 
     tokens_CT: npt.NDArray[np.integer]
     corpus_C: IntArray
@@ -44,8 +45,8 @@ class HeldOut:
 def held_out(directories: Sequence[Path], tokens: int, context: int) -> HeldOut:
     """The first tokens of each corpus's validation split, corpora in order, in equal parts.
 
-    A corpus that has less than its part gives all it has. The stream depends only on the files,
-    `tokens` and `context`, so two models encode the same positions.
+    A corpus with fewer tokens than its part contributes all it has. The stream depends only on the
+    files, `tokens` and `context`, so two models encode the same positions.
     """
     part = max(1, tokens // len(directories) // context)
     pieces = [
@@ -58,7 +59,7 @@ def held_out(directories: Sequence[Path], tokens: int, context: int) -> HeldOut:
 def held_out_labels(
     directories: Sequence[Path], tokens: int, context: int
 ) -> npt.NDArray[np.uint32]:
-    """Label bits of the stream of `held_out`, [contexts, context]; bits are per corpus."""
+    """Label bits of the tokens of `held_out`, uint32 [C, T]; each corpus numbers its own bits."""
     part = max(1, tokens // len(directories) // context)
     pieces = [
         load_contexts(directory / "validation-labels.npy", context)[:part]
@@ -70,8 +71,8 @@ def held_out_labels(
 class TrainingStream:
     """Contexts of several corpora's training splits in a seeded order, epoch after epoch.
 
-    Corpora take part in proportion to their size. The position is one integer, so a resumed run
-    goes on with exactly the batch that would have come next.
+    Each corpus contributes in proportion to its size. The position is one integer, so a resumed run
+    continues with exactly the batch that would have come next.
     """
 
     def __init__(self, directories: Sequence[Path], context: int, seed: int) -> None:
@@ -93,21 +94,21 @@ class TrainingStream:
         return self._order
 
     def batch(self, position: int, size: int) -> IntArray:
-        """Contexts number position .. position + size of the endless stream: int64 [B, T].
+        """Contexts number position .. position + size - 1 of the endless stream: int64 [B, T].
 
         Raises ValueError when the corpora hold no whole context.
         """
         if self.contexts == 0:
             raise ValueError(f"the corpora hold no whole context of {self.context} tokens")
-        rows = np.empty((size, self.context), np.int64)
+        tokens_BT = np.empty((size, self.context), np.int64)
         for row in range(size):
             epoch, place = divmod(position + row, self.contexts)
             number = int(self._order_of(epoch)[place])
             corpus = int(np.searchsorted(self._starts, number, side="right")) - 1
-            rows[row] = self._corpora[corpus][number - self._starts[corpus]]
-        return rows
+            tokens_BT[row] = self._corpora[corpus][number - self._starts[corpus]]
+        return tokens_BT
 
     def batches(self, start: int, size: int, count: int) -> Iterator[IntArray]:
-        """`count` batches of `size` contexts, the first at context number `start`."""
+        """`count` batches of `size` contexts (int64 [B, T]), from context number `start` on."""
         for number in range(count):
             yield self.batch(start + number * size, size)

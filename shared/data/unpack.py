@@ -1,7 +1,7 @@
-"""Take a model or a dictionary out of an uploaded archive, and nothing else.
+"""Unpack a model or a dictionary from an uploaded archive, and nothing else.
 
-Only files with the names that it needs are written, each directly into one directory, so no name
-of the archive ever becomes a path. Links, escaping names and pickles stay behind.
+Only *.json and *.safetensors files are written, all directly into one directory, so that no path
+in the archive becomes a path on disk. Links and escaping names are refused, pickles stay behind.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SUFFIXES = (".json", ".safetensors")
 
 
 class Refused(Exception):
-    """Something in an archive that is not taken; the sentence goes on after what it is called."""
+    """An archive holds something unacceptable; the message continues "the uploaded model .."."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def unpack(
     """Write the *.json and *.safetensors files beside the archive's `config` into `target`.
 
     Raises StageError for a damaged archive, a link or a name that leads out, files too large, or
-    an archive without exactly one such directory; `what` is what the sentence calls it.
+    an archive without exactly one such directory; `what` names the upload in its message.
     """
     try:
         with _entries(archive, form) as entries:
@@ -101,8 +101,8 @@ def _files(entries: list[Entry], config: str) -> list[Entry]:
         raise Refused(f"has more than {MAX_ENTRIES} files")
     folders = {entry.path.parent for entry in entries if entry.path.name == config}
     if len(folders) != 1:
-        found = f"no {config}" if not folders else f"{len(folders)} files {config}"
-        raise Refused(f"has {found}: it must hold one directory with it")
+        number = f"no {config}" if not folders else f"{len(folders)} files {config}"
+        raise Refused(f"has {number}: it must hold one directory with it")
     (folder,) = folders
     return [
         entry for entry in entries if entry.path.parent == folder and entry.path.suffix in SUFFIXES

@@ -1,1 +1,1 @@
-"""Experiments in the store, what should happen next, and the reconciler that sees to it."""
+"""Experiments in the store, the decision what happens next, and the reconciler that acts on it."""

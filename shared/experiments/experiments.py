@@ -1,6 +1,6 @@
-"""Experiments in the store: the spec, the plan, and whether somebody cancelled it.
+"""Experiments in the store: the spec, the plan, and whether the experiment was cancelled.
 
-Everything else about an experiment is derived: see shared.experiments.decide.
+Everything else about an experiment is derived: see shared.experiments.states.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.experiments.decide import (
+from shared.experiments.states import (
     ExperimentState,
     Outline,
     StageState,
@@ -30,12 +30,13 @@ from shared.queue.leases import Leases
 from shared.records.artifacts import Artifacts, Manifest
 from shared.records.attempts import AttemptBook, now
 from shared.records.releases import OtherReleaseError, read_record
+from shared.stages.report import REPORT
 from shared.store import NotFoundError, Store
 
-FRESH = 0.5  # seconds for which readers believe that a stage has not ended
-KEPT_EXPERIMENTS = 32  # with their plans, of about half a megabyte each
-KEPT_CARDS = 20_000
-KEPT_MANIFESTS = 2_000
+FRESH = 0.5  # seconds for which readers assume that a stage still has not ended
+CACHED_EXPERIMENTS = 32  # with their plans, of about half a megabyte each
+CACHED_CARDS = 20_000
+CACHED_MANIFESTS = 2_000
 
 
 class Experiment(BaseModel):
@@ -52,15 +53,16 @@ class Experiment(BaseModel):
 
     @cached_property
     def outline(self) -> Outline:
-        """The order of its stages."""
+        """Its stages in order, without their parameters."""
         return Outline.of(self.plan)
 
 
 @dataclass(frozen=True)
 class Card:
-    """An experiment without spec and parameters: what lists and the reconciler need of it.
+    """An experiment without spec and parameters, for lists and the reconciler.
 
-    `report` is the key of the stage that writes the report, `uploads` the digests that stages read.
+    `report` is the key of the stage that writes the report, `uploads` has the digests of the
+    uploads that its stages read.
     """
 
     id: str
@@ -81,14 +83,14 @@ class Card:
             owner=experiment.owner,
             submitted=experiment.submitted,
             outline=experiment.outline,
-            report=next((stage.key for stage in stages if stage.kind == "report"), None),
+            report=next((stage.key for stage in stages if stage.kind == REPORT.name), None),
             uploads=frozenset(digest for stage in stages for digest in stage.uploads),
         )
 
 
 @dataclass(frozen=True)
 class Listed:
-    """An experiment that the store has. Submitting it again after a deletion changes `modified`."""
+    """An experiment in a listing of the store; `modified` changes when it is submitted anew."""
 
     id: str
     modified: float
@@ -97,7 +99,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where an experiment stands at one moment."""
+    """State and progress of an experiment at one moment."""
 
     state: ExperimentState
     stages: dict[str, StageState]
@@ -105,13 +107,13 @@ class Standing:
 
 
 def experiment_id(name: str, spec: dict[str, Any]) -> str:
-    """The id of a resolved spec: the same words and the same data are the same experiment."""
+    """The id of a resolved spec: the same text and the same data are the same experiment."""
     text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 class Experiments:
-    """Reading and changing experiments. What never changes is kept, as far as it is small."""
+    """Reads and changes experiments, with caches of limited size for what never changes."""
 
     def __init__(self, store: Store, fresh: float = FRESH) -> None:
         self._store = store
@@ -120,12 +122,12 @@ class Experiments:
         self.survey = Survey(store, fresh)
         self._lock = threading.Lock()
         self._live: set[str] = set()  # leased when last seen
-        self._kept = lru_cache(KEPT_EXPERIMENTS)(self._read)
-        self._cards = lru_cache(KEPT_CARDS)(self._read_card)
-        self._manifests = lru_cache(KEPT_MANIFESTS)(self._read_manifest)
+        self._experiments = lru_cache(CACHED_EXPERIMENTS)(self._read)
+        self._cards = lru_cache(CACHED_CARDS)(self._read_card)
+        self._manifests = lru_cache(CACHED_MANIFESTS)(self._read_manifest)
 
     def submit(self, name: str, spec: dict[str, Any], plan: Plan, owner: str = "") -> Experiment:
-        """Store an experiment, its stages first; submitting it again returns the one that is."""
+        """Store an experiment, its stages first; returns the stored one if it exists already."""
         number = experiment_id(name, spec)
         experiment = Experiment(
             id=number, name=name, owner=owner, submitted=now(), spec=spec, plan=plan
@@ -137,7 +139,7 @@ class Experiments:
         return experiment
 
     def describe(self, number: str) -> None:
-        """Store again what the stages of an experiment are, where that is not stored."""
+        """Store the descriptions of an experiment's stages again, where they are missing."""
         self._describe(self.get(number).plan)
 
     def _describe(self, plan: Plan) -> None:
@@ -145,15 +147,17 @@ class Experiments:
             self._store.create(f"stages/{stage.key}/stage.json", stage.model_dump_json().encode())
 
     def get(self, number: str) -> Experiment:
-        """The experiment of that id; NotFoundError if there is none, OtherReleaseError if a newer
-        release wrote it in a way that this one cannot read.
+        """The experiment of that id.
+
+        Raises NotFoundError if there is none, OtherReleaseError if a newer release wrote it in a
+        form that this one cannot read.
         """
-        return self._kept(number, self._modified(number))
+        return self._experiments(number, self._modified(number))
 
     def card(self, number: str, modified: float | None = None) -> Card:
         """The short form of an experiment; errors as for `get`.
 
-        `modified` saves a look-up where a listing gave it.
+        `modified`, if a listing gave it, saves a look-up.
         """
         card = self._cards(number, self._modified(number) if modified is None else modified)
         if isinstance(card, str):
@@ -174,7 +178,7 @@ class Experiments:
         return read_record(Experiment, data, number)
 
     def _read_card(self, number: str, modified: float) -> Card | str:
-        """The card, or why there is none: that is kept too, or every look would read it again."""
+        """The card, or why there is none: the cache keeps that too, lest it be read every time."""
         try:
             return Card.of(self._read(number, modified))
         except OtherReleaseError as error:
@@ -183,34 +187,34 @@ class Experiments:
     def listed(self) -> list[Listed]:
         """All experiments, oldest first."""
         infos = {info.name: info.modified for info in self._store.list("experiments/")}
-        found = [
+        experiments = [
             Listed(number, modified, f"experiments/{number}/cancelled" in infos)
             for name, modified in infos.items()
             for _, number, file in [name.split("/")]
             if file == "experiment.json"
         ]
-        return sorted(found, key=lambda one: (one.modified, one.id))
+        return sorted(experiments, key=lambda listed: (listed.modified, listed.id))
 
     def cards(self) -> list[tuple[Listed, Card]]:
-        """All experiments, oldest first, without those that are deleted in this moment or that
-        this release cannot read.
+        """All experiments, oldest first, except those that are just being deleted or that this
+        release cannot read.
         """
-        found = []
-        for one in self.listed():
+        cards = []
+        for listed in self.listed():
             with contextlib.suppress(NotFoundError, OtherReleaseError):
-                found.append((one, self.card(one.id, one.modified)))
-        return found
+                cards.append((listed, self.card(listed.id, listed.modified)))
+        return cards
 
     def cancelled(self, number: str) -> bool:
-        """True when somebody cancelled the experiment and nobody took it up again."""
+        """True when the experiment was cancelled and not taken up again."""
         return self._store.stat(f"experiments/{number}/cancelled") is not None
 
     def cancel(self, number: str) -> None:
-        """Stop working on it; what is finished stays."""
+        """Stop working on an experiment; finished stages stay."""
         self._store.put(f"experiments/{number}/cancelled", now().encode())
 
     def retry(self, experiment: Experiment, leases: Leases) -> None:
-        """Take it up again: not cancelled, and its failed stages are tried once more."""
+        """Take an experiment up again: lift its cancellation and let failed stages be retried."""
         self._store.delete(f"experiments/{experiment.id}/cancelled")
         done, failed = self.survey.look([experiment.outline])
         for key in experiment.outline.keys - done:
@@ -220,13 +224,13 @@ class Experiments:
         self.survey.hint(failed)
 
     def delete(self, experiment: Experiment, leases: Leases) -> None:
-        """Forget an experiment; artifacts stay until they are collected.
+        """Delete an experiment; its artifacts stay until they are collected.
 
-        What runs for it and for no other experiment is asked to leave.
+        Stages that run for it and for no other experiment are asked to stop.
         """
         live = set(leases.live(experiment.outline.keys))
-        for one, card in self.cards() if live else []:
-            if one.id != experiment.id and not one.cancelled:
+        for listed, card in self.cards() if live else []:
+            if listed.id != experiment.id and not listed.cancelled:
                 live -= card.outline.keys
         for key in live:
             leases.ask_to_stop(key)
@@ -235,8 +239,9 @@ class Experiments:
         self._store.delete(f"experiments/{experiment.id}/cancelled")
 
     def manifest(self, key: str) -> Manifest:
-        """The manifest of a stage that is done, NotFoundError if it is not. Manifests never
-        change, so they are kept.
+        """The manifest of a finished stage; NotFoundError if it is not finished.
+
+        Manifests never change, so they are cached.
         """
         return self._manifests(key)
 
@@ -247,12 +252,14 @@ class Experiments:
         return manifest
 
     def front(self, outlines: Sequence[Outline]) -> set[str]:
-        """Keys of the stages that could run now, as far as is known without a look-up."""
-        return _front(outlines, self.survey.known)
+        """Keys of the stages that could run now, as far as that is known without a look-up."""
+        return _front(outlines, self.survey.known_done)
 
     def world(self, outlines: Sequence[Outline], leases: Leases) -> World:
-        """What exists of these plans' stages. Leases are read before the store: a stage that ends
-        in between is seen as done, never as waiting.
+        """Which of these plans' stages are done, failed or leased.
+
+        Leases are read before the store: a stage that ends in between is seen as done, never as
+        waiting.
         """
         front = self.front(outlines)
         live = leases.live(front)
@@ -265,22 +272,22 @@ class Experiments:
         return World(done=done, failed=failed, live=live.keys() - done - failed)
 
     def standing(self, experiment: Experiment | Card, leases: Leases) -> Standing:
-        """State of the experiment and of every stage, with the progress of those that run."""
+        """State of the experiment and of every stage, and the progress of those that run."""
         world = self.world([experiment.outline], leases)
         states = stage_states(experiment.outline, world, self.cancelled(experiment.id))
         return Standing(experiment_state(states), states, leases.progress(world.live))
 
     def standings(self, cards: Sequence[Listed], leases: Leases) -> list[Standing]:
-        """Where several experiments stand, without the progress of their stages."""
-        outlines = [self.card(one.id, one.modified).outline for one in cards]
+        """The standing of several experiments, without the progress of their stages."""
+        outlines = [self.card(listed.id, listed.modified).outline for listed in cards]
         world = self.world(outlines, leases)
-        found = []
-        for one, outline in zip(cards, outlines, strict=True):
-            states = stage_states(outline, world, one.cancelled)
-            found.append(Standing(experiment_state(states), states, {}))
-        return found
+        standings = []
+        for listed, outline in zip(cards, outlines, strict=True):
+            states = stage_states(outline, world, listed.cancelled)
+            standings.append(Standing(experiment_state(states), states, {}))
+        return standings
 
 
 def _front(outlines: Sequence[Outline], done: Collection[str]) -> set[str]:
     """Keys of the stages that could run now: nothing else can hold a lease."""
-    return {node.key for one in outlines for node in one.frontier(done)}
+    return {node.key for outline in outlines for node in outline.frontier(done)}

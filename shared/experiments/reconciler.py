@@ -2,9 +2,9 @@
 
 It keeps nothing that it could not read again: Redis remembers (for a while) which doorbells were
 rung, and forgetting that only rings them once more. Whoever changes something rings the bell with a
-hint: "stage:KEY" (it started or ended), "missing:KEY" (an input that is not there any more),
-"undescribed:KEY" (nothing says what the stage is: an experiment's plan does), "experiments"
-(submitted, cancelled, taken up again). A hint that gets lost costs a sweep's time.
+hint: "stage:KEY" (it started or ended), "missing:KEY" (an input that is gone), "undescribed:KEY"
+(the stage's description is missing; an experiment's plan has it), "experiments" (one was submitted,
+cancelled or taken up again). A lost hint costs the time until the next sweep.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from kombu.exceptions import KombuError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared.experiments.decide import Doorbell, Watched, World, decide
+from shared.experiments.decide import Doorbell, Watched, decide
 from shared.experiments.experiments import Card, Experiments, Listed
-from shared.queue.broker import SERVICES, connect, make_app, queued, ring
+from shared.experiments.states import World
+from shared.queue.broker import connect, make_app, queued, ring
 from shared.queue.leases import Leases, rung
 from shared.records.releases import OtherReleaseError
 from shared.settings import Settings
+from shared.stages.kinds import SERVICES
 from shared.store import NotFoundError, Store, StoreError, UnfitStoreError
 from shared.telemetry.logs import configure_logging
 from shared.telemetry.metrics import MeasuredStore, ReconcilerMetrics
@@ -35,14 +37,14 @@ from shared.telemetry.metrics.reconciler import keep_measuring
 
 RUNG_SECONDS = 10  # a doorbell that is neither queued nor answered is rung again after this
 UNFIT = 2  # exit code when the store does not keep conditional creates
-ROOM = 16  # messages in a queue; what is ready beyond them waits, so that fairness can choose
-DUTY = 10  # a sweep over everything may take one part in this many of the time
+ROOM = 16  # messages in a queue; other ready stages wait outside, so that fairness can choose
+DUTY = 10  # sweeps over everything take at most one part in this many of the time
 
 log = structlog.get_logger()
 
 
 class Reconciler:
-    """Brings what runs into line with what was asked for."""
+    """Brings what runs into line with what the experiments need."""
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class Reconciler:
         poll: float,
         metrics: ReconcilerMetrics | None = None,
     ) -> None:
-        # What had not ended is looked up again when hinted at, or by a sweep, and not before.
+        # A stage that had not ended is looked up again after a hint or by a sweep, not before.
         self._experiments = Experiments(store, fresh=math.inf)
         self._leases = leases
         self._redis = redis
@@ -66,22 +68,22 @@ class Reconciler:
         self._next_sweep = 0.0
 
     def pass_once(self, hints: Sequence[str] = ()) -> int:
-        """One look at what may have changed; returns how many doorbells it rang."""
+        """Look once at what may have changed; returns how many doorbells were rung."""
         began = time.monotonic()
         sweeping = began >= self._next_sweep
         self._heed(hints, sweeping)
         settled = self._complete | self._unreadable
-        watched = [one for one in self._listed if one not in settled]
+        watched = [listed for listed in self._listed if listed not in settled]
         cards = self._cards(watched)
         outlines = [card.outline for card in cards.values()]
         # In this order: a stage whose message is taken while we look is still seen in the queue, or
         # as rung, or as leased, whatever happens in between.
         waiting = queued(self._redis)
-        told = self._leases.told(self._experiments.front(outlines))
+        recent = self._leases.recently_rung(self._experiments.front(outlines))
         world = self._experiments.world(outlines, self._leases)
         self._describe(cards, hints)
         self._drop_complete(cards, world)
-        rang = self._carry_out(cards, world, waiting, told)
+        rang = self._carry_out(cards, world, waiting, recent)
         if sweeping:
             ended = time.monotonic()
             self._next_sweep = ended + max(self._poll, DUTY * (ended - began))
@@ -90,12 +92,12 @@ class Reconciler:
         return rang
 
     def wait(self) -> list[str]:
-        """Sleep until somebody rings, for a poll at most; returns the hints that were given."""
+        """Sleep until the bell rings, at most `poll` seconds; returns the hints."""
         return self._leases.wait_for_bell(self._poll)
 
     def _count_experiments(self) -> None:
         going = set(self._listed) - self._complete - self._unreadable
-        cancelled = sum(one.cancelled for one in going)
+        cancelled = sum(listed.cancelled for listed in going)
         self._metrics.experiments(
             open=len(going) - cancelled,
             cancelled=cancelled,
@@ -104,48 +106,48 @@ class Reconciler:
         )
 
     def _heed(self, hints: Sequence[str], sweeping: bool) -> None:
-        told: dict[str, list[str]] = {}
+        keys_by_subject: dict[str, list[str]] = {}
         for hint in hints:
-            about, _, key = hint.partition(":")
-            told.setdefault(about, []).append(key)
+            subject, _, key = hint.partition(":")
+            keys_by_subject.setdefault(subject, []).append(key)
         survey = self._experiments.survey
-        survey.hint(told.get("stage", ()))
-        survey.forget(told.get("missing", ()))
-        if "missing" in told:
+        survey.hint(keys_by_subject.get("stage", ()))
+        survey.forget(keys_by_subject.get("missing", ()))
+        if "missing" in keys_by_subject:
             self._complete.clear()
         if sweeping:
             survey.hint_all()
-        if sweeping or "experiments" in told:
+        if sweeping or "experiments" in keys_by_subject:
             self._listed = self._experiments.listed()
             self._complete.intersection_update(self._listed)
             self._unreadable.intersection_update(self._listed)
 
     def _cards(self, watched: Sequence[Listed]) -> dict[Listed, Card]:
         cards = {}
-        for one in watched:
+        for listed in watched:
             try:
-                cards[one] = self._experiments.card(one.id, one.modified)
+                cards[listed] = self._experiments.card(listed.id, listed.modified)
             except NotFoundError:  # deleted since it was listed
                 continue
             except OtherReleaseError as error:  # a reconciler of that release looks after it
-                self._unreadable.add(one)
-                log.warning("experiment skipped", experiment=one.id, reason=str(error))
+                self._unreadable.add(listed)
+                log.warning("experiment skipped", experiment=listed.id, reason=str(error))
         return cards
 
     def _drop_complete(self, cards: dict[Listed, Card], world: World) -> None:
-        for one, card in list(cards.items()):
+        for listed, card in list(cards.items()):
             if all(key in world.done for key in card.outline.last):
-                self._complete.add(one)
-                del cards[one]
+                self._complete.add(listed)
+                del cards[listed]
 
     def _describe(self, cards: dict[Listed, Card], hints: Sequence[str]) -> None:
-        """Store again what stages are. Garbage collection may take a stage's description away in
-        the moment in which it is submitted again.
+        """Store the missing descriptions of stages again. Garbage collection may delete a stage's
+        description at the very moment when the stage is submitted again.
         """
         keys = {hint.partition(":")[2] for hint in hints if hint.startswith("undescribed:")}
-        for one, card in cards.items():
+        for listed, card in cards.items():
             if keys & card.outline.keys:
-                self._experiments.describe(one.id)
+                self._experiments.describe(listed.id)
                 keys -= card.outline.keys
 
     def _carry_out(
@@ -153,19 +155,21 @@ class Reconciler:
         cards: dict[Listed, Card],
         world: World,
         waiting: dict[str, list[str]],
-        told: set[str],
+        recent: set[str],
     ) -> int:
-        watched = [Watched(card.outline, one.cancelled, card.owner) for one, card in cards.items()]
-        decision = decide(watched, world, waiting, told, ROOM)
+        watched = [
+            Watched(card.outline, listed.cancelled, card.owner) for listed, card in cards.items()
+        ]
+        decision = decide(watched, world, waiting, recent, ROOM)
         self._metrics.queues(decision.waiting, decision.leased, world.done)
         for key in decision.stop:
             self._leases.ask_to_stop(key)
-        # A service that only a newer release knows: nobody would ever empty its queue.
+        # Not for a service that only a newer release has: nobody would ever empty its queue.
         bells = [bell for bell in decision.ring if bell.service in SERVICES]
         return sum(self._ring(bell, cards) for bell in bells)
 
     def _ring(self, bell: Doorbell, cards: dict[Listed, Card]) -> bool:
-        """Ring, unless another reconciler did so a moment ago."""
+        """Ring a doorbell, unless another reconciler did so a moment ago."""
         if not self._redis.set(rung(bell.key), "1", nx=True, ex=RUNG_SECONDS):
             return False
         wanting = (card.id for card in cards.values() if bell.key in card.outline.keys)
@@ -205,9 +209,9 @@ def main() -> None:
 def open_reconciler(
     settings: Settings, metrics: ReconcilerMetrics, stop: threading.Event
 ) -> Reconciler:
-    """A reconciler over the configured store and Redis; StoreError when the store is away.
+    """A reconciler on the configured store and Redis; StoreError when the store does not answer.
 
-    Until `stop` a thread measures what the store holds.
+    A thread measures what the store holds until `stop` is set.
     """
     redis = connect(settings)
     leases = Leases(redis, settings.lease)

@@ -1,9 +1,9 @@
-"""What is known of stages, looked up in the store as seldom as can be.
+"""Which stages are done or failed, looked up in the store as rarely as possible.
 
-A finished stage stays finished, so it is looked up once. Of the others only those can have ended
-whose inputs are all there: a plan of a thousand stages costs a few look-ups, not a thousand. And
-when the last stages of a plan are there, everything before them was: a finished experiment costs
-one look-up for each of its last stages.
+A finished stage stays finished, so it is looked up once. Of the others only those whose inputs all
+exist can have ended: a plan of a thousand stages costs a few look-ups, not a thousand. And when the
+last stages of a plan exist, everything before them did: a finished experiment costs one look-up for
+each of its last stages.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
-from shared.experiments.decide import Outline
+from shared.experiments.states import Outline
 from shared.store import LocalStore, ObjectInfo, Store
 
-PARALLEL = 16  # look-ups at once: what hides the latency of an object store
-COLLECTED = "collected.json"  # written when garbage was removed: what was done may be gone
+PARALLEL = 16  # look-ups at once, which hide the latency of an object store
+COLLECTED = "collected.json"  # written when garbage is removed: done stages may be gone
 ASK_COLLECTED = 5.0  # seconds between two looks at it
-KNOWN_LIMIT = 200_000  # stages; about 25 MB. Beyond it everything is looked up again
+REMEMBERED_STAGES = 200_000  # about 25 MB; beyond it all stages are looked up again
 
 Ended = Literal["done", "failed"]
 
 
 class Survey:
-    """Which stages are done and which failed; may be used by several threads.
+    """Remembers which stages are done and which failed; safe to use from several threads.
 
-    What had not ended is looked up again after `fresh` seconds, or when `hint` says that it may
-    have changed.
+    A stage that had not ended is looked up again after `fresh` seconds, or after a `hint`.
     """
 
     def __init__(self, store: Store, fresh: float = 0.0) -> None:
@@ -39,11 +38,11 @@ class Survey:
         self._done: set[str] = set()
         self._lost: set[str] = set()  # forgotten, and not seen again since
         self._seen: dict[str, tuple[float, Ended | None]] = {}  # not done: when seen, and how
-        self._collected: tuple[float, ObjectInfo | None] = (0.0, None)  # when asked, what was seen
+        self._collected: tuple[float, ObjectInfo | None] = (0.0, None)  # when checked, what it was
         self._pool = ThreadPoolExecutor(PARALLEL, "survey") if _is_far(store) else None
 
     @property
-    def known(self) -> Collection[str]:
+    def known_done(self) -> Collection[str]:
         """Keys of the stages that are known to be done, without a look-up."""
         return self._done
 
@@ -51,34 +50,38 @@ class Survey:
         """Keys of the finished and of the failed stages of these plans."""
         with self._lock:
             self._forget_old()
-            self._look_up({key for one in outlines for key in one.last})
-            for one in outlines:
-                if all(key in self._done for key in one.last):
-                    self._done |= one.keys - self._lost
-            open_ = [one for one in outlines if not one.keys <= self._done]
+            self._look_up({key for outline in outlines for key in outline.last})
+            for outline in outlines:
+                if all(key in self._done for key in outline.last):
+                    self._done |= outline.keys - self._lost
+            open_ = [outline for outline in outlines if not outline.keys <= self._done]
             failed: set[str] = set()
             while open_:
-                front = [(one, {node.key for node in one.frontier(self._done)}) for one in open_]
-                keys = {key for _, some in front for key in some}
+                fronts = [{node.key for node in outline.frontier(self._done)} for outline in open_]
+                keys = {key for front in fronts for key in front}
                 self._look_up(keys)
                 failed |= {key for key in keys if self._state(key) == "failed"}
-                open_ = [one for one, some in front if some & self._done]
-            done = {key for one in outlines for key in one.keys if key in self._done}
+                open_ = [
+                    outline
+                    for outline, front in zip(open_, fronts, strict=True)
+                    if front & self._done
+                ]
+            done = {key for outline in outlines for key in outline.keys if key in self._done}
             return done, failed
 
     def hint(self, keys: Iterable[str]) -> None:
-        """Something may have happened to these stages: look again."""
+        """These stages may have changed: look them up again."""
         with self._lock:
             for key in keys:
                 self._seen.pop(key, None)
 
     def hint_all(self) -> None:
-        """Look everything up again that had not ended."""
+        """Look up again every stage that had not ended."""
         with self._lock:
             self._seen.clear()
 
     def forget(self, keys: Iterable[str]) -> None:
-        """These stages are not there, whatever was known of them (they were collected)."""
+        """Forget what is known of these stages: they were collected as garbage."""
         with self._lock:
             for key in keys:
                 self._seen.pop(key, None)
@@ -116,18 +119,18 @@ class Survey:
 
     def _forget_old(self) -> None:
         moment = time.monotonic()
-        asked, before = self._collected
-        if moment - asked >= ASK_COLLECTED:
+        checked, before = self._collected
+        if moment - checked >= ASK_COLLECTED:
             info = self._store.stat(COLLECTED)
             self._collected = (moment, info)
-            if asked and info != before:
+            if checked and info != before:
                 self._done.clear()
-        if len(self._done) > KNOWN_LIMIT:
+        if len(self._done) > REMEMBERED_STAGES:
             self._done.clear()
-        if len(self._seen) > KNOWN_LIMIT:
+        if len(self._seen) > REMEMBERED_STAGES:
             self._seen.clear()
 
 
 def _is_far(store: Store) -> bool:
-    """Whether a look-up takes a journey; threads only cost time over a local directory."""
+    """Whether a look-up has latency to hide; over a local directory threads only cost time."""
     return not isinstance(getattr(store, "inner", store), LocalStore)

@@ -1,7 +1,7 @@
-"""One-to-one matches: the assignment with the highest total correlation.
+"""One-to-one matches (the assignment with the highest total correlation) and mutual ones.
 
 Pure arrays in and out: the match stage computes an edge with it, and the API the same edge at
-another threshold. E: candidate pairs.
+another threshold. E: candidate pairs, F: features of one side, G: of the other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-from shared.arrays import FloatArray, IntArray
+from shared.arrays import BoolArray, FloatArray, IntArray
 
 
 def matches_at(
@@ -23,6 +23,19 @@ def matches_at(
     """
     high = np.flatnonzero(r_E >= threshold)
     return high[one_to_one(parent_E[high], child_E[high], r_E[high])]
+
+
+def mutual_at(
+    threshold: float, best_F: IntArray, best_r_F: FloatArray, best_G: IntArray
+) -> BoolArray:
+    """Which features [F] are the best of their best, with r >= threshold.
+
+    best_F is -1 and best_r_F NaN where a feature has no partner.
+    """
+    high = np.flatnonzero(best_r_F >= threshold)  # a comparison with NaN is False
+    mutual_F = np.zeros(len(best_F), bool)
+    mutual_F[high[best_G[best_F[high]] == high]] = True
+    return mutual_F
 
 
 def one_to_one(parent_E: IntArray, child_E: IntArray, r_E: FloatArray) -> IntArray:

@@ -1,4 +1,4 @@
-"""Persistence between its two controls: how far a share lies from chance towards the ceiling.
+"""Shares of features that persist: the rules, their ratio, and their place between two controls.
 
 Pure numbers in and out: the report computes an edge with it, and the API the same edge at another
 threshold.
@@ -10,9 +10,30 @@ import numpy as np
 
 from shared.arrays import FloatArray
 
+# Rules by which a parent's feature persists, as results of the match stage name their shares:
+# it has a one-to-one match; any live feature of the child reaches the threshold, whoever else uses
+# it; each is the other's best.
+RULES = ("share", "share_any", "share_mutual")
+
 # Below this distance the ceiling is no better than chance: there is no scale to measure on.
 LEAST_RANGE = 0.01
 PERCENTILES = (2.5, 97.5)  # of the bootstrap
+
+
+def suffix(rule: str) -> str:
+    """What a rule adds to a name: "" for one-to-one, "_any" and "_mutual" for the others."""
+    return rule.removeprefix("share")
+
+
+def ratio(part: float | None, whole: float | None) -> float | None:
+    """part / whole; None when one is missing or the whole is 0."""
+    return part / whole if part is not None and whole else None
+
+
+def baseline(null: float | None, unrelated: float | None) -> float | None:
+    """The larger of chance and of what a common start alone gives; None when neither is known."""
+    known = [share for share in (null, unrelated) if share is not None]
+    return max(known) if known else None
 
 
 def adjusted(share: float | None, null: float | None, ceiling: float | None) -> float | None:

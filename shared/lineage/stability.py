@@ -1,14 +1,17 @@
-"""Which dictionary to use: one rule over the cells of a stability grid.
-
-Pure numbers in and out: the report marks the cell that the rule takes, and the API names it.
-"""
+"""The cells of a stability grid, and which of its dictionaries to use."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-Cell = Mapping[str, float | None]
+from pydantic import BaseModel, ConfigDict, Field
 
+from shared.lineage.pair import Source
+from shared.lineage.roles import Role, roles_of
+from shared.lineage.shares import RULES, suffix
+
+SPARSITY = ("k", "l0", "l1")
+MEASURED = ("l0", "explained_variance", "loss_recovered", "dead_share")
 MOST_DEAD = 0.2  # share of dead features: above it the size of the dictionary is not used
 LARGEST_GAP = 0.1  # of explained variance, behind a cell that is no denser
 LEAST_OF_BEST = 0.5  # of the highest explained variance in the grid
@@ -16,12 +19,63 @@ AS_DENSE = 1.1  # L0 is measured: up to this factor two cells count as equally d
 EQUAL_CEILING = 0.01  # ceilings closer than this do not decide
 
 
+class Cell(BaseModel):
+    """Dictionaries of one size and sparsity. What is not finished yet is null.
+
+    ceiling is the share of features that the first two seeds have in common, interval its 95 %
+    over documents; l0, explained_variance, loss_recovered and dead_share are means over the seeds.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    features: int
+    sparsity_by: str | None = Field(description="k, l0 or l1: how sparsity was asked for.")
+    sparsity: float | None
+    l0: float | None
+    explained_variance: float | None
+    loss_recovered: float | None
+    dead_share: float | None
+    ceiling: float | None
+    ceiling_any: float | None
+    ceiling_mutual: float | None
+    interval: tuple[float, float] | None
+    alive: int | None = Field(description="Features of the first seed that fire often enough.")
+    dictionaries: int = Field(description="How many seeds are evaluated so far.")
+
+
+def cells_of(grid: str, settings: Sequence[Mapping[str, float]], source: Source) -> list[Cell]:
+    """The cells of a grid in order; `settings` are their {features, sparsity, k | l0 | l1}."""
+    return [_cell(grid, number, asked, source) for number, asked in enumerate(settings)]
+
+
+def _cell(grid: str, number: int, asked: Mapping[str, float], source: Source) -> Cell:
+    roles = roles_of(source.roles, "stability", grid, str(number), "quality")
+    roles.sort(key=lambda role: int(role.names[-1]))
+    qualities = [results for role in roles if (results := source.results(role))]
+    ceiling = source.results(Role.cell_ceiling(grid, number))
+    return Cell(
+        features=int(asked["features"]),
+        sparsity_by=next((name for name in SPARSITY if name in asked), None),
+        sparsity=asked["sparsity"],
+        **{name: _mean([one.get(name) for one in qualities]) for name in MEASURED},
+        **{f"ceiling{suffix(rule)}": ceiling.get(rule) for rule in RULES},
+        interval=ceiling.get("interval"),
+        alive=ceiling.get("alive_parent"),
+        dictionaries=len(qualities),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean of what is known."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
 def recommend(cells: Sequence[Cell]) -> int | None:
     """Number of the cell to use, or None when no cell is fit.
 
-    A cell has the keys ceiling (one-to-one share of two seeds), explained_variance, dead_share, l0
-    and features; where there are several seeds, means over them. The rule takes the highest ceiling
-    among the cells that are fit, and the highest explained variance where ceilings are equal.
+    The rule takes the highest ceiling among the cells that are fit, and the highest explained
+    variance where ceilings are equal.
 
     Why the ceiling: a share between two models cannot say more than two dictionaries of one model
     share, so a low ceiling leaves no scale to measure on. Why not the ceiling alone: a dictionary
@@ -35,33 +89,32 @@ def recommend(cells: Sequence[Cell]) -> int | None:
     fit = [number for number in known if _fit(cells[number], [cells[other] for other in known])]
     if not fit:
         return None
-    highest = max(_value(cells[number], "ceiling") for number in fit)
-    close = [n for n in fit if _value(cells[n], "ceiling") > highest - EQUAL_CEILING]
-    return max(close, key=lambda n: (_value(cells[n], "explained_variance"), -n))
+    highest = max(_value(cells[number].ceiling) for number in fit)
+    close = [n for n in fit if _value(cells[n].ceiling) > highest - EQUAL_CEILING]
+    return max(close, key=lambda n: (_value(cells[n].explained_variance), -n))
 
 
 def _known(cell: Cell) -> bool:
-    names = ("ceiling", "explained_variance", "dead_share", "l0")
-    return all(cell.get(name) is not None for name in names)
+    values = (cell.ceiling, cell.explained_variance, cell.dead_share, cell.l0)
+    return all(value is not None for value in values)
 
 
-def _value(cell: Cell, name: str) -> float:
-    value = cell[name]
-    assert value is not None
+def _value(value: float | None) -> float:
+    assert value is not None, "only cells that are known are compared"
     return value
 
 
 def _fit(cell: Cell, others: Sequence[Cell]) -> bool:
     """Whether the three conditions of `recommend` hold."""
-    explained = _value(cell, "explained_variance")
-    best = max(_value(other, "explained_variance") for other in others)
+    explained = _value(cell.explained_variance)
+    best = max(_value(other.explained_variance) for other in others)
     no_denser = max(
-        _value(other, "explained_variance")
+        _value(other.explained_variance)
         for other in others
-        if _value(other, "l0") <= AS_DENSE * _value(cell, "l0")
+        if _value(other.l0) <= AS_DENSE * _value(cell.l0)
     )
     return (
-        _value(cell, "dead_share") <= MOST_DEAD
+        _value(cell.dead_share) <= MOST_DEAD
         and explained >= no_denser - LARGEST_GAP
         and explained >= LEAST_OF_BEST * best
     )

@@ -7,6 +7,7 @@ another threshold. F: features of the parent, G: of the child, P: parts of all f
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,13 @@ import numpy.typing as npt
 from shared.arrays import BoolArray, FloatArray, IntArray
 
 # Every status there is, in the order in which tables and figures show them.
-STATUSES = ("persist", "split", "merge", "disappear", "emerge", "rare")
+Status = Literal["persist", "split", "merge", "disappear", "emerge", "rare"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+def alive(firings_F: IntArray, min_firings: int) -> BoolArray:
+    """Which features [F] fire often enough to be told from chance, and at least once."""
+    return np.asarray(firings_F >= max(1, min_firings))
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Language models and dictionaries at inference: the only part of shared that imports torch."""
+"""Inference with language models and dictionaries: the only part of `shared` that imports torch."""

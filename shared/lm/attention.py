@@ -1,10 +1,10 @@
-"""Attention on a CPU, by the kernels that are fast there.
+"""Attention on a CPU, with the kernels that are fast there.
 
 torch's CPU kernels for attention, 32 contexts of 128 tokens, 4 heads of 32, forward + backward, one
 core of Zen 4 (AVX-512 with bf16, no AMX): bfloat16 43 ms, float32 18 ms, but float32 after
 set_float32_matmul_precision("medium") 68 ms. At the paper's 8 x 256 with 16 heads: 79, 61, 110 ms.
-The setting pays for the large products of a model (shared.lm.device), so attention alone goes
-without it, and in float32 also in a bfloat16 pass: faster and more exact.
+The setting pays for the large products of a model (shared.lm.device), so only attention runs
+without it. Attention runs in float32 even in a bfloat16 pass: that is faster and more exact.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ NAME = "lineament_cpu"
 
 
 def use_cpu_attention(model: Any) -> None:
-    """Give a model that attends by "sdpa" this file's attention, where it is the faster one.
+    """Replace a model's "sdpa" attention with this file's, where this one is faster.
 
-    The numbers are those of sdpa in float32; nothing of it is saved with the model.
+    The results are those of sdpa in float32; the replacement is not saved with the model.
     """
     sdpa = getattr(model.config, "_attn_implementation", None) == "sdpa"
     if sdpa and model.device.type == "cpu" and fast_float32():
@@ -44,7 +44,7 @@ def _attention(
     attention_mask: Tensor | None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' interface of an attention function; the output has the query's dtype."""
+    """An attention function for transformers; the output has the query's dtype."""
     with torch.autocast("cpu", enabled=False):
         wide = (query.float(), key.float(), value.float())
         output: Tensor = _Attention.apply(module, attention_mask, settings, *wide)  # type: ignore[no-untyped-call]
@@ -52,7 +52,7 @@ def _attention(
 
 
 class _Attention(torch.autograd.Function):
-    """sdpa whose backward pass, too, runs under `_plain_products`: it keeps its own graph."""
+    """sdpa whose backward pass also runs under `_plain_products`, for which it keeps a graph."""
 
     @staticmethod
     def forward(
@@ -74,8 +74,8 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         output, leaves = ctx.graph
         with _plain_products():
-            found = torch.autograd.grad(output, leaves, grads[0])
-        return None, None, None, *found
+            input_grads = torch.autograd.grad(output, leaves, grads[0])
+        return None, None, None, *input_grads
 
 
 @contextmanager

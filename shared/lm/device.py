@@ -1,7 +1,7 @@
-"""Which device computes, with how many threads, in which precision.
+"""Choose the device, the number of threads and the precision of computations.
 
-Every choice follows from settings and from what the processor says it can do, never from a timing:
-a choice by timing could differ between two runs of the same key, and so could the bits.
+Every choice follows from settings and from the processor's features, never from a timing: a choice
+by timing could differ between two runs of the same key, and so could the bits.
 """
 
 from __future__ import annotations
@@ -72,19 +72,19 @@ def keep_memory() -> None:
 
 
 def device() -> torch.device:
-    """The device of LINEAMENT_DEVICE (auto, cpu or cuda); threads are set on the way.
+    """The device that LINEAMENT_DEVICE names (auto, cpu or cuda); sets the threads as well.
 
     Raises ValueError for another value, or for cuda where there is none.
     """
     set_threads()
-    wish = os.environ.get("LINEAMENT_DEVICE") or "auto"
-    if wish not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"LINEAMENT_DEVICE is {wish!r}: it must be auto, cpu or cuda")
-    if wish == "cuda" and not torch.cuda.is_available():
+    name = os.environ.get("LINEAMENT_DEVICE") or "auto"
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"LINEAMENT_DEVICE is {name!r}: it must be auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("LINEAMENT_DEVICE is cuda, but torch finds no CUDA device")
-    if wish == "auto":
-        wish = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wish)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
 
 
 def resolve(precision: str, on: torch.device, width: int | None = None) -> str:
@@ -108,7 +108,7 @@ def _native_bfloat16() -> bool:
 def autocast(
     precision: str, on: torch.device, width: int | None = None
 ) -> AbstractContextManager[object]:
-    """Context in which products run in `precision` (auto, float32 or bfloat16) on that device."""
+    """A context in which products run in `precision` (auto, float32 or bfloat16) on a device."""
     if resolve(precision, on, width) == "float32":
         return nullcontext()
     return torch.autocast(on.type, torch.bfloat16)

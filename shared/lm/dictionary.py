@@ -1,8 +1,8 @@
 """The inference side of a dictionary: activations to features and back.
 
 The files are those of SAELens (`cfg.json`, `sae_weights.safetensors`), so that
-`sae_lens.SAE.load_from_disk` reads an exported dictionary as it is; what SAELens saved is read
-too (shared.lm.saelens).
+`sae_lens.SAE.load_from_disk` reads an exported dictionary as it is. Files that SAELens saved are
+read too (shared.lm.saelens).
 
 N: tokens (any number of leading axes), D: width at the hook point, F: features.
 """
@@ -22,7 +22,7 @@ from shared.lm import saelens
 
 CONFIG = "cfg.json"
 WEIGHTS = "sae_weights.safetensors"
-# Where SAELens keeps the factor of activations that it scaled in training.
+# Where SAELens stores the factor by which it scaled activations in training.
 SCALER = "activation_scaler.json"
 
 
@@ -77,7 +77,7 @@ class Dictionary:
 
     @property
     def variant(self) -> str:
-        """What makes it sparse at inference: relu, jumprelu or topk."""
+        """The activation that makes features sparse at inference: relu, jumprelu or topk."""
         if self.k is not None:
             return "topk"
         return "relu" if self.threshold_F is None else "jumprelu"
@@ -136,10 +136,10 @@ def _largest(f_NF: Tensor, k: int) -> Tensor:
 
 
 def load_dictionary(directory: Path, device: torch.device | None = None) -> Dictionary:
-    """Read a dictionary that `Dictionary.save` or SAELens wrote, in float32 on `device` (CPU).
+    """Read a dictionary that `Dictionary.save` or SAELens wrote: float32, on `device` (or CPU).
 
-    Gated ones come as JumpReLU, and what SAELens does around the plain formula is folded into the
-    weights. Where the files do not say it, the hook is "" and the layer 0.
+    Gated dictionaries are converted to JumpReLU, and what SAELens does around the plain formula is
+    folded into the weights. Where the files do not name them, the hook is "" and the layer 0.
     Raises ValueError, naming the file, when it holds no dictionary that can be read exactly.
     """
     try:

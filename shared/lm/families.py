@@ -1,7 +1,7 @@
-"""Where language models of one build keep their parts: one row of a table a build.
+"""Where language models keep their parts: a table with one row for each family of models.
 
 A part is found by its path of attributes, so no class of transformers is named, and a model that
-is built like one of the rows is known whatever it is called.
+is built like one of the rows is recognised whatever it is called.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 class Family:
     """Paths of the parts: `blocks` and `norm` below the base model, the others below a block.
 
-    blocks: the list of blocks. norm: what is applied to the last block's output.
+    blocks: the list of blocks. norm: the module that is applied to the last block's output.
     projection: the linear map back into the residual stream that ends the MLP; its input is
     mlp_post. mlp_out, attn_out: the modules whose outputs are added to the residual stream.
     """
@@ -28,7 +28,7 @@ class Family:
     attn_out: str
 
 
-# The first row whose parts a model has is its family, so the more particular ones come first:
+# The first row whose parts a model has is its family, so the more specific ones come first:
 # Llama's blocks also hold a post_attention_layernorm, but there it is what the MLP reads.
 FAMILIES = {
     "Gemma 2": Family(
@@ -63,7 +63,7 @@ FAMILIES = {
 
 
 def family(model: nn.Module) -> Family:
-    """The build of a causal language model.
+    """The family of a causal language model.
 
     Raises ValueError when it is built like none of FAMILIES.
     """
@@ -90,11 +90,11 @@ def base_model(model: nn.Module) -> Any:
 
 
 def part(module: nn.Module, path: str) -> Any:
-    """What `path` (attribute names with dots between) leads to, or None."""
-    found: Any = module
+    """The attribute at `path` (names joined by dots), or None."""
+    value: Any = module
     for name in path.split("."):
-        found = getattr(found, name, None)
-    return found
+        value = getattr(value, name, None)
+    return value
 
 
 def block(model: nn.Module, layer: int) -> nn.Module:
@@ -102,8 +102,8 @@ def block(model: nn.Module, layer: int) -> nn.Module:
     blocks = part(base_model(model), family(model).blocks)
     if not 0 <= layer < len(blocks):
         raise ValueError(f"layer {layer} is out of range: the model has {len(blocks)} layers")
-    found: nn.Module = blocks[layer]
-    return found
+    chosen: nn.Module = blocks[layer]
+    return chosen
 
 
 def projection_weight(module: nn.Module) -> Tensor:

@@ -1,4 +1,4 @@
-"""Hook points: read or replace what flows between two modules of a language model.
+"""Hook points: read or replace the activations between two modules of a language model.
 
 B: contexts in a batch, T: tokens of a context, D: width at the hook point.
 """
@@ -21,7 +21,7 @@ HOOKS = ("mlp_post", "mlp_out", "attn_out", "resid_pre", "resid_post")
 
 
 class _Reached(Exception):
-    """Thrown at the hook point: nothing behind it is wanted."""
+    """Raised at the hook point: nothing after it need be computed."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Point:
     width: int
 
     def register(self, function: Callable[[Tensor], Tensor]) -> RemovableHandle:
-        """Put function(x_BTD) in the place of x_BTD in every pass until the handle is removed."""
+        """Replace x_BTD by function(x_BTD) in every pass until the handle is removed."""
         if self.reads:
             return self.module.register_forward_pre_hook(
                 lambda _, inputs: (function(inputs[0]), *inputs[1:])
@@ -106,7 +106,7 @@ def activations(
 def replace(
     model: nn.Module, hook: str, layer: int, function: Callable[[Tensor], Tensor]
 ) -> Iterator[None]:
-    """While open, forward passes go on with `function(x_BTD)` in place of the activation x_BTD.
+    """A context in which forward passes continue with `function(x_BTD)` in place of x_BTD.
 
     `function` gets and returns the dtype the pass runs in; the identity changes no bit.
     """

@@ -17,7 +17,7 @@ from shared.lm.device import device as default_device
 def load_model(path: Path, device: torch.device | None = None) -> Any:
     """The causal language model of the directory: float32 weights, eval mode, on `device`.
 
-    Reads safetensors only, executes no code of the directory and never asks the network.
+    Reads safetensors only, executes no code of the directory and never uses the network.
     Raises ValueError when the directory holds no such model or not all of its weights.
     """
     logging.disable_progress_bar()

@@ -1,8 +1,8 @@
 """Next-token loss and accuracy without ever holding the logits of all tokens.
 
-Of a small language model's work nearly all is the output layer (86 % at the paper's shape), so the
-loss and its gradient are computed together, chunk of tokens by chunk: the gradient of the logits
-is there as soon as the logits are, and nothing [tokens x vocabulary] outlives its chunk.
+Nearly all of a small language model's work is its output layer (86 % at the paper's shape). So the
+loss and its gradient are computed together, one chunk of tokens after the other: the gradient of
+the logits follows directly from the logits, and no [tokens x vocabulary] array outlives its chunk.
 
 B: contexts in a batch, T: tokens of a context, N: predicted tokens of a batch, B * (T - 1),
 D: hidden width, V: vocabulary, C: contexts of a corpus.
@@ -28,8 +28,8 @@ from shared.lm.device import autocast
 CHUNK = 1024
 # Rows of the weight gradient that are widened to float32 at once, so that they stay in the cache.
 WIDEN_ROWS = 2048
-# Contexts of one evaluation pass. Part of the result's bits: whoever compares losses exactly
-# (a sweep's ends with its parents) leaves it alone.
+# Contexts of one evaluation pass. Another number changes the last bits of a loss, so it must be the
+# same wherever losses are compared exactly (a sweep's ends with its parents).
 EVALUATION_BATCH = 16
 
 
@@ -75,10 +75,10 @@ def next_token_loss(model: Any, tokens_BT: Tensor, precision: str = "float32") -
 
 
 def linear_cross_entropy(hidden_ND: Tensor, weight_VD: Tensor, target_N: Tensor) -> Tensor:
-    """Mean cross-entropy of the logits hidden @ weight.T, differentiable in both.
+    """Mean cross-entropy (nats, scalar) of the logits hidden @ weight.T, differentiable in both.
 
     Computes in bfloat16 under autocast, else in the dtype of `hidden_ND`; the weight's gradient
-    is added up in the weight's own dtype.
+    is accumulated in the weight's own dtype.
     """
     loss: Tensor = _LinearCrossEntropy.apply(hidden_ND, weight_VD, target_N)  # type: ignore[no-untyped-call]
     return loss
@@ -110,7 +110,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def _loss_and_gradients(
     hidden_ND: Tensor, weight_VD: Tensor, target_N: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean loss and its gradients, computed in the dtype of `hidden_ND`."""
+    """Mean loss and its gradients [N, D] and [V, D], computed in the dtype of `hidden_ND`."""
     count = len(hidden_ND)
     chunks = -(-count // CHUNK)
     size = -(-count // chunks)
@@ -135,9 +135,9 @@ def _loss_and_gradients(
 def _softmax_gradient_(logits_NV: Tensor, target_N: Tensor) -> Tensor:
     """Replace logits by d loss / d logits = softmax - one-hot; returns the losses, float32 [N].
 
-    The target's entry is minus the sum of the others instead of p - 1: so it keeps its relative
-    precision where p is near 1, and each row sums to zero. A loss cannot exceed 87 nats, where
-    float32 (and bfloat16) underflow.
+    The target's entry is minus the sum of the others instead of p - 1, so that it keeps its
+    relative precision where p is near 1 and each row sums to zero. A loss cannot exceed 87 nats,
+    where float32 (and bfloat16) underflow.
     """
     torch.softmax(logits_NV, -1, out=logits_NV)
     # On a CPU gather and scatter_ of bfloat16 copy the whole array; picking by index does not.
@@ -154,8 +154,8 @@ def _softmax_gradient_(logits_NV: Tensor, target_N: Tensor) -> Tensor:
 def _add_scaled_(total_VD: Tensor, part_VD: Tensor, scale: float) -> None:
     """total += scale * part, where part may be narrower.
 
-    `Tensor.add_` of two dtypes takes 23 ms for 32 000 x 512 on two cores, widening block by block
-    into the cache first 5 ms.
+    `Tensor.add_` of two dtypes takes 23 ms for 32 000 x 512 on two cores; widening block by block
+    within the cache takes 5 ms.
     """
     if part_VD.dtype == total_VD.dtype:
         total_VD.add_(part_VD, alpha=scale)

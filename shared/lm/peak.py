@@ -1,6 +1,6 @@
-"""How much of a device training uses: model FLOPs utilisation (Chowdhery et al. 2022, PaLM, B).
+"""Model FLOPs utilisation of a device in training (Chowdhery et al. 2022, PaLM, appendix B).
 
-The figure is for people who watch; nothing is chosen by it, so it may rest on a timing.
+The number is only shown to people. No choice depends on it, so it may rest on a timing.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 
 from shared.lm.loss import output_weight
 
-# Dense bfloat16 products, FLOP/s, by what the device's name contains: the makers' data sheets. The
-# first that fits counts.
+# FLOP/s of dense bfloat16 products in the makers' data sheets, by a part of the device's name. The
+# first match counts.
 PEAKS = (
     ("B200", 2250e12),
     ("H200", 989e12),
@@ -24,18 +24,18 @@ PEAKS = (
     ("L40S", 362e12),
     ("L4", 121e12),
 )
-SIDE = {"cuda": 8192, "cpu": 512}  # of the square products that are timed elsewhere
+SIDE = {"cuda": 8192, "cpu": 512}  # rows of the square matrix product timed on other devices
 TRIES = 5  # the fastest counts
 
 
 def train_flops(model: Any, block: int) -> float:
-    """FLOPs that one token of training needs: 6 N + 12 L H T.
+    """FLOPs to train on one token: 6 N + 12 L H T.
 
     N: parameters in matrix products, L: layers, H: width of all heads, T: tokens of a block.
     """
     matrices = sum(weight.numel() for weight in model.parameters() if weight.dim() == 2)
     inputs = model.get_input_embeddings().weight
-    if inputs is not output_weight(model):  # a look-up is no product
+    if inputs is not output_weight(model):  # an embedding look-up is not a product
         matrices -= inputs.numel()
     config = model.config
     heads = config.num_attention_heads
@@ -45,7 +45,7 @@ def train_flops(model: Any, block: int) -> float:
 
 @cache
 def peak_flops(kind: str, precision: str) -> float:
-    """FLOP/s of the device at its best: its data sheet's, or those of a large product here."""
+    """Peak FLOP/s of the device: from its data sheet, else timed on a large product."""
     name = torch.cuda.get_device_name() if kind == "cuda" else ""
     if precision == "bfloat16":
         for part, peak in PEAKS:

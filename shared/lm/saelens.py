@@ -1,8 +1,8 @@
-"""The files of SAELens 6 (cfg.json beside sae_weights.safetensors): what they say, in plain terms.
+"""Read and write the files of SAELens 6: cfg.json beside sae_weights.safetensors.
 
 Every dictionary that is read becomes f = ReLU or JumpReLU or top-k of (x - b_dec) W_enc + b_enc
-with x_hat = f W_dec + b_dec. What else a file may ask for is folded into these weights exactly, or
-refused. The formulas are those of sae-lens 6.54.
+with x_hat = f W_dec + b_dec. Anything else that a file asks for is folded into these weights
+exactly, or refused. The formulas are those of sae-lens 6.54.
 
 D: width at the hook point, F: features.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# The layout of cfg.json that is written here.
+# The version of cfg.json's layout that is written here.
 LAYOUT = "6.0.0"
 # TransformerLens' names, which SAELens uses, for our hook points.
 HOOK_NAMES = {
@@ -37,7 +37,7 @@ WEIGHTS = {
 
 @dataclass(frozen=True)
 class Plain:
-    """Weights in float32, and where the file says they are from ("" and 0 where it does not)."""
+    """Weights in float32, and the hook and layer that the file names ("" and 0 if it does not)."""
 
     encoder_DF: Tensor
     encoder_bias_F: Tensor
@@ -52,7 +52,7 @@ class Plain:
 def configuration(
     width: int, features: int, hook: str, layer: int, jump: bool, k: int | None
 ) -> dict[str, Any]:
-    """The cfg.json of a dictionary in plain terms; ValueError for a hook without a name there."""
+    """The cfg.json of a dictionary; ValueError for a hook that SAELens has no name for."""
     if hook not in HOOK_NAMES:
         raise ValueError(f"hook point {hook!r} has no name in SAELens' files")
     config: dict[str, Any] = {
@@ -77,7 +77,7 @@ def configuration(
 
 
 def plain(config: Mapping[str, Any], tensors: Mapping[str, Tensor], scale: float | None) -> Plain:
-    """A dictionary in plain terms from the contents of its files.
+    """A plain dictionary from the contents of its files.
 
     `scale` is the factor of "expected_average_only_in", where a file holds it.
     Raises ValueError, naming the field or the tensor, for what cannot be folded.
@@ -112,29 +112,30 @@ def plain(config: Mapping[str, Any], tensors: Mapping[str, Tensor], scale: float
 
 
 def place(metadata: Mapping[str, Any]) -> tuple[str, int]:
-    """Hook point and layer: ours, or a name of theirs that is none of ours with layer 0."""
+    """Hook point and layer; a hook name of SAELens that has no equivalent is kept, with layer 0."""
     if metadata.get("hook") in HOOK_NAMES:
         return str(metadata["hook"]), int(metadata.get("layer", 0))
     name = str(metadata.get("hook_name") or "")
-    for hook, theirs in HOOK_NAMES.items():
-        pattern = re.escape(theirs).replace(r"\{layer\}", r"(\d+)")
-        if (found := re.fullmatch(pattern, name)) is not None:
-            return hook, int(found[1])
+    for hook, template in HOOK_NAMES.items():
+        pattern = re.escape(template).replace(r"\{layer\}", r"(\d+)")
+        if (match := re.fullmatch(pattern, name)) is not None:
+            return hook, int(match[1])
     return name, 0
 
 
 def _modern(config: Mapping[str, Any]) -> dict[str, Any]:
-    """cfg.json with the names of version 6; older ones hold everything at the top level."""
-    found = {"metadata": {"hook_name": config.get("hook_name", config.get("hook_point"))}, **config}
-    found["architecture"] = config.get("architecture", "standard")
+    """cfg.json with the names of version 6; older versions have everything at the top level."""
+    hook_name = config.get("hook_name", config.get("hook_point"))
+    modern = {"metadata": {"hook_name": hook_name}, **config}
+    modern["architecture"] = config.get("architecture", "standard")
     activation = config.get("activation_fn_str", config.get("activation_fn"))
     if "k" not in config and activation == "topk":
-        found |= {"architecture": "topk", "k": (config.get("activation_fn_kwargs") or {}).get("k")}
+        modern |= {"architecture": "topk", "k": (config.get("activation_fn_kwargs") or {}).get("k")}
     normalised = config.get("normalize_activations") or "none"
-    found["normalize_activations"] = (
+    modern["normalize_activations"] = (
         "expected_average_only_in" if normalised is True else normalised
     )
-    return found
+    return modern
 
 
 def _check_config(config: Mapping[str, Any], scale: float | None) -> None:
@@ -193,7 +194,7 @@ def _ungate_(w: dict[str, Tensor]) -> Tensor:
 
 
 def _fold_norms_(w: dict[str, Tensor]) -> None:
-    """Features in units of their decoder's norm: so the k largest are chosen by their effect."""
+    """Scale features by their decoder's norm in place: the k largest are chosen by their effect."""
     norm_F = w["W_dec"].norm(dim=1)
     w["W_enc"], w["b_enc"] = w["W_enc"] * norm_F, w["b_enc"] * norm_F
     w["W_dec"] = w["W_dec"] / norm_F.clamp(min=1e-8)[:, None]

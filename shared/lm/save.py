@@ -13,7 +13,7 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "chat_template.jinja",
 )
-WHOLE = "1000TB"  # no shards: readers of the artifact rely on one model.safetensors
+WHOLE = "1000TB"  # no shards: readers of the artifact rely on a single model.safetensors
 
 
 def save_model(model: Any, tokenizer: Path, output: Path) -> None:
@@ -30,7 +30,7 @@ def copy_tokenizer(source: Path, output: Path) -> None:
 
 
 def describe(model: Any) -> dict[str, Any]:
-    """What a manifest says about a model: its weights counted (tied ones once) and its sizes.
+    """The description of a model for a manifest: its number of weights (tied ones once), its sizes.
 
     A size that the architecture does not have is None.
     """

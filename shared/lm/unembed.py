@@ -1,4 +1,4 @@
-"""What a direction at a hook point does to the logits, along the direct path.
+"""The effect of a direction at a hook point on the logits, along the direct path.
 
 F: directions, D: width at the hook point, R: width of the residual stream, V: vocabulary.
 """
@@ -20,14 +20,14 @@ PROBE = 1e4
 
 @torch.no_grad()
 def direct_effect(model: Any, hook: str, layer: int, direction_FD: Tensor) -> Tensor:
-    """Effect of each direction on each token's logit, float32 [F, V], mean over V taken off.
+    """Effect of each direction on each token's logit, float32 [F, V], less its mean over V.
 
     The direction goes into the residual stream (from mlp_post through the MLP's last linear map),
-    then through the weights of the last norm, whose division is left out, then to the output
-    layer; what later layers read of it is not in it (nostalgebraist 2020, "the logit lens";
-    Dar et al. 2023, arXiv:2209.02535). Only differences between tokens have a meaning, and the
-    scale of a row only beside other rows of the same model.
-    Raises ValueError where `shared.lm.hooks.point` does, or when the width is another.
+    then through the weights of the last norm, without its division, then to the output layer. What
+    later layers make of it is left out (nostalgebraist 2020, "the logit lens"; Dar et al. 2023,
+    arXiv:2209.02535). Only differences between tokens have a meaning, and the scale of a row only
+    in comparison with other rows of the same model.
+    Raises ValueError where `shared.lm.hooks.point` does, or when the directions' width is wrong.
     """
     place = point(model, hook, layer)
     if direction_FD.shape[-1] != place.width:
@@ -47,13 +47,14 @@ def direct_effect(model: Any, hook: str, layer: int, direction_FD: Tensor) -> Te
 
 
 def _through_norm(norm: Any, x_FR: Tensor) -> Tensor:
-    """x without its mean if the norm takes it off, times the norm's weights.
+    """x_FR, less its mean if the norm subtracts it, times the norm's weights.
 
-    Both are read from the norm's answers: some keep 1 + weight, some no weight at all.
+    Both are inferred from outputs of the norm: some norms multiply by 1 + weight, some have no
+    weight.
     """
     ones_R = torch.ones(x_FR.shape[-1], device=x_FR.device)
     pattern_R = _balanced(ones_R)
-    # A norm is odd in its input but for a bias, which the difference of two answers takes off.
+    # A norm is odd in its input except for a bias, which the difference of two outputs cancels.
     gain_R: Tensor = (norm(PROBE * pattern_R) - norm(-PROBE * pattern_R)) / (2 * pattern_R)
     centres = (norm(ones_R) - norm(-ones_R)).abs().max() < gain_R.abs().max()
     if centres:
@@ -62,7 +63,7 @@ def _through_norm(norm: Any, x_FR: Tensor) -> Tensor:
 
 
 def _balanced(ones_R: Tensor) -> Tensor:
-    """A vector of mean 0 and root mean square 1 without a zero in it."""
+    """A vector [R] of mean 0 and root mean square 1 without zeros."""
     signs_R = ones_R.clone()
     signs_R[1::2] = -1
     if len(signs_R) % 2:  # three values that cancel, where pairs leave one over

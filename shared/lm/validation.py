@@ -16,7 +16,7 @@ from shared.lm.loss import Evaluation, evaluate
 
 
 def validation_contexts(directory: Path, max_tokens: int | None) -> npt.NDArray[np.integer[Any]]:
-    """The validation blocks of a packed corpus [C, T]: all, or those that fit into `max_tokens`.
+    """The validation blocks of a packed corpus, [C, T]: all, or those that fit in `max_tokens`.
 
     Raises ValueError when that leaves no token to predict.
     """
@@ -33,11 +33,11 @@ def evaluate_corpora(
     corpora: Sequence[npt.NDArray[np.integer[Any]]],
     on_tokens: Callable[[int], None],
 ) -> list[Evaluation]:
-    """One evaluation per corpus, in order, in float32: figures of a report are not rounded.
+    """One evaluation per corpus, in order; in float32, since they are numbers of a report.
 
     `on_tokens` is called with the number of tokens just read; what it raises ends the evaluation.
     """
-    found = []
+    evaluations = []
     for contexts_CT in corpora:
         done = 0
 
@@ -46,5 +46,5 @@ def evaluate_corpora(
             on_tokens((contexts - done) * width)
             done = contexts
 
-        found.append(evaluate(model, contexts_CT, on_batch=on_batch))
-    return found
+        evaluations.append(evaluate(model, contexts_CT, on_batch=on_batch))
+    return evaluations

@@ -1,9 +1,6 @@
 """From a resolved spec to a DAG of stages: `make_plan`. Pure, no input and no output."""
 
 from shared.plan.graph import (
-    KINDS,
-    SERVICE_OF,
-    STAGE_VERSIONS,
     Estimate,
     Plan,
     PlannedStage,
@@ -13,9 +10,6 @@ from shared.plan.graph import (
 from shared.plan.plan import make_plan
 
 __all__ = [
-    "KINDS",
-    "SERVICE_OF",
-    "STAGE_VERSIONS",
     "Estimate",
     "Plan",
     "PlannedStage",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
+from shared.lineage.roles import Role
 from shared.plan import estimates
 from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, derived_seed, numbered
 from shared.spec import distribution, family, group_edges, group_models
 from shared.spec.dictionaries import Dictionaries, Recipe
+from shared.spec.own_settings import passed_on
+from shared.spec.variants import VARIANTS
+from shared.spec.variants.base import AuxiliarySettings
 from shared.stages.sae import (
     CrosscoderParameters,
     DictionaryParameters,
@@ -17,16 +21,14 @@ from shared.stages.sae import (
     ImportDictionaryParameters,
 )
 
-AUX_COEFFICIENT = 1 / 32  # Gao et al. 2024, Scaling and evaluating sparse autoencoders, section A.2
-
 
 def add_dictionaries(draft: Draft, name: str) -> None:
     """For each model and seed a dictionary on the model's own data, and its evaluation.
 
-    For a crosscoder one stage for every edge, which evaluates itself.
+    Of a variant of edges one stage for every edge, which evaluates itself.
     """
     group = draft.spec.dictionaries[name]
-    if group.variant == "crosscoder":
+    if VARIANTS[group.variant].per == "edge":
         for parent, child in group_edges(draft.spec, name):
             _add_crosscoder(draft, name, parent, child)
         return
@@ -44,7 +46,7 @@ def add_dictionaries(draft: Draft, name: str) -> None:
 def model_inputs(draft: Draft, model: str) -> dict[str, str]:
     """The inputs `model` and `tokens/0..`: a model and its own data distribution."""
     tokens = draft.tokens_of(distribution(draft.spec, model))
-    return {"model": draft.roles[f"model/{model}"], **numbered("tokens", tokens)}
+    return {"model": draft.roles[Role.model(model)], **numbered("tokens", tokens)}
 
 
 def _add_role(
@@ -52,8 +54,8 @@ def _add_role(
 ) -> None:
     """Make a stage the dictionary of a model, and evaluate it."""
     group = draft.spec.dictionaries[name]
-    draft.roles[f"dictionary/{name}/{model}/{replicate}"] = key
-    draft.roles[f"quality/{name}/{model}/{replicate}"] = add_quality(
+    draft.roles[Role.dictionary(name, model, replicate)] = key
+    draft.roles[Role.quality(name, model, replicate)] = add_quality(
         draft,
         f"evaluate dictionary {name} of {model}, seed {group.seeds[replicate]}",
         group,
@@ -114,7 +116,7 @@ def _add_dictionary(
     group = draft.spec.dictionaries[name]
     parent = _start_of(draft, name, model)
     if parent is not None:
-        inputs = {**inputs, "start": draft.roles[f"dictionary/{name}/{parent}/{replicate}"]}
+        inputs = {**inputs, "start": draft.roles[Role.dictionary(name, parent, replicate)]}
     number = group.seeds[replicate]
     return draft.graph.add(
         "dictionary",
@@ -190,15 +192,11 @@ def _parameters(
 
 def recipe_parameters(recipe: Recipe) -> dict[str, Any]:
     """What single dictionaries and those of a grid take from the spec in the same words."""
-    aux = recipe.aux_coefficient
     return {
         "hook": recipe.hook,
         "layer": recipe.layer,
         "variant": recipe.variant,
-        "prefixes": recipe.prefixes,
-        "decoder_norm": recipe.decoder_norm,
-        "aux_coefficient": AUX_COEFFICIENT if aux is None else aux,
-        "bandwidth": recipe.bandwidth,
+        **passed_on(VARIANTS[recipe.variant], recipe),
         "sparsity_warmup_steps": recipe.sparsity_warmup_steps,
         "learning_rate": recipe.learning_rate,
         "warmup_steps": recipe.warmup_steps,
@@ -235,7 +233,7 @@ def _add_import(draft: Draft, name: str, model: str) -> str:
         "import_dictionary",
         f"import dictionary {name} of {model}",
         parameters,
-        {"model": draft.roles[f"model/{model}"]},
+        {"model": draft.roles[Role.model(model)]},
         uploads=uploads,
     )
 
@@ -243,9 +241,9 @@ def _add_import(draft: Draft, name: str, model: str) -> str:
 def _add_crosscoder(draft: Draft, name: str, parent: str, child: str) -> None:
     group, spec = draft.spec.dictionaries[name], draft.spec
     assert group.k is not None
-    ends = {"parent": draft.roles[f"model/{parent}"], "child": draft.roles[f"model/{child}"]}
-    aux = AUX_COEFFICIENT if group.aux_coefficient is None else group.aux_coefficient
-    draft.roles[f"crosscoder/{name}/{parent}/{child}"] = draft.graph.add(
+    ends = {"parent": draft.roles[Role.model(parent)], "child": draft.roles[Role.model(child)]}
+    aux = AuxiliarySettings.of(group).coefficient
+    draft.roles[Role.crosscoder(name, parent, child)] = draft.graph.add(
         "crosscoder",
         f"train crosscoder {name} of {parent} -> {child}",
         CrosscoderParameters(

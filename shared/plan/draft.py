@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from shared.lineage.roles import Role
 from shared.plan.graph import Graph, derived_seed
 from shared.resolve.resolved import ResolvedSpec
 from shared.spec import Spec
@@ -12,7 +13,7 @@ from shared.spec import Spec
 class Draft:
     """What the functions that add stages share.
 
-    `roles` maps the roles of a report's inputs (see ReportParameters) to keys;
+    `roles` maps the roles of a report's inputs (see shared.lineage.roles) to keys;
     `codes` the encoded streams of (tracking, model, replicate); `cells` the cells of each grid, as
     a report has them.
     """
@@ -32,7 +33,7 @@ class Draft:
 
     def tokens_of(self, corpora: Iterable[str]) -> list[str]:
         """Keys of the packed tokens of some corpora, in order."""
-        return [self.roles[f"tokens/{corpus}"] for corpus in corpora]
+        return [self.roles[Role.tokens(corpus)] for corpus in corpora]
 
     def seed(self, purpose: str, own: int | None = None) -> int:
         """The seed for a purpose: from the experiment's, or from the `own` one of a model."""

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.lineage.explanations.feature_status import FEATURE_STATUSES
 from shared.plan.graph import Estimate
 from shared.resolve.resolved import ResolvedSpec
 from shared.spec import architecture_of
 from shared.spec.corpora import Corpus
 from shared.spec.dictionaries import Dictionaries, Hook, Recipe
 from shared.spec.models import Architecture
-from shared.stages.analyzer import ExplainParameters
+from shared.stages.explain import ExplainParameters
 
 TEXT_BYTES_PER_TOKEN = 4.0  # English and source code with a vocabulary of a few thousand or more
 FLOAT32 = 4  # bytes
@@ -41,7 +42,6 @@ def total(*parts: int | None) -> int | None:
 
 # What a language model reads and writes of one explained feature, roughly: every token of a window
 # is told with its number and level, and a request has its instructions before that.
-STATUSES = 4  # of which features are chosen
 BATCH = 5  # windows that are judged in one request
 TOKENS_PER_TOKEN = 8  # a token of the stream in quotes, with number and level, and its answer
 INSTRUCTIONS = 400  # tokens of a request without its windows
@@ -219,7 +219,7 @@ def questions(parameters: ExplainParameters) -> tuple[int, int]:
     A feature takes one request for its explanation, one for each held-out window, and one for each
     batch of windows that are judged, twice (detection and fuzzing).
     """
-    features = STATUSES * (parameters.features or 0)
+    features = len(FEATURE_STATUSES) * (parameters.features or 0)
     windows = parameters.active_windows + parameters.random_windows
     requests = features * (1 + windows + 2 * -(-windows // BATCH))
     shown = features * (parameters.examples + 3 * windows) * parameters.window

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from shared.lineage.explanations.methods import METHODS, Method
+from shared.lineage.roles import Role
 from shared.plan import estimates
 from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, numbered
 from shared.spec import group_edges, group_models
 from shared.spec.explain import Explain
-from shared.stages.analyzer import ExplainEdgeParameters, ExplainParameters, LanguageModel
-
-Method = Literal["rule", "language_model"]
+from shared.stages.explain import ExplainEdgeParameters, ExplainParameters, LanguageModel
 
 
 def add_explanations(draft: Draft, name: str) -> None:
@@ -19,9 +17,10 @@ def add_explanations(draft: Draft, name: str) -> None:
     explain = draft.spec.explain
     if explain is None or name not in (explain.tracking or draft.spec.tracking):
         return
-    methods: tuple[Method, ...] = ("rule", *(("language_model",) if explain.language_model else ()))
     dictionary = draft.spec.tracking[name].dictionary
-    for method in methods:
+    for method in METHODS.values():
+        if method.needs_language_model and not explain.language_model:
+            continue
         for place, model in enumerate(group_models(draft.spec, dictionary)):
             _add_explain(draft, name, explain, method, place, model)
         for parent, child in group_edges(draft.spec, dictionary):
@@ -32,9 +31,9 @@ def _add_explain(
     draft: Draft, name: str, explain: Explain, method: Method, place: int, model: str
 ) -> None:
     tracking = draft.spec.tracking[name]
-    asked = _language_model(draft, explain) if method == "language_model" else None
+    asked = _language_model(draft, explain) if method.needs_language_model else None
     parameters = ExplainParameters(
-        method=method,
+        method=method.name,
         model=place,
         features=explain.features if asked else None,
         min_firings=tracking.min_firings,
@@ -43,18 +42,19 @@ def _add_explain(
         seed=draft.seed("explain"),
         language_model=asked,
     )
-    title, estimate = f"name the features of {model} by rules", Estimate(tokens=tracking.tokens)
+    title = f"name the features of {model} {method.adverb}"
+    estimate = Estimate(tokens=tracking.tokens)
     if asked is not None:
         requests, tokens = estimates.questions(parameters)
         title = f"ask the language model about {model}, at most {requests:,} requests"
         estimate = Estimate(tokens=tokens)
-    draft.roles[f"explain/{name}/{method}/{model}"] = draft.graph.add(
+    draft.roles[Role.explain(name, method.name, model)] = draft.graph.add(
         "explain",
         title,
         parameters,
         {
             "codes": draft.codes[name, model, 0],
-            "track": draft.roles[f"track/{name}"],
+            "track": draft.roles[Role.track(name)],
             "tokenizer": draft.tokenizer,
             **numbered("tokens", draft.tokens_of(tracking.corpora)),
             **numbered("match", _matches(draft, name, model)),
@@ -67,7 +67,7 @@ def _matches(draft: Draft, name: str, model: str) -> list[str]:
     """The matches with the model's children, which say what disappears there."""
     edges = group_edges(draft.spec, draft.spec.tracking[name].dictionary)
     return [
-        draft.roles[f"match/{name}/{parent}/{child}"] for parent, child in edges if parent == model
+        draft.roles[Role.match(name, parent, child)] for parent, child in edges if parent == model
     ]
 
 
@@ -84,16 +84,16 @@ def _language_model(draft: Draft, explain: Explain) -> LanguageModel:
 
 
 def _add_edge(draft: Draft, name: str, method: Method, parent: str, child: str) -> None:
-    words = "rules for" if method == "rule" else "explanations of"
-    draft.roles[f"explained_edge/{name}/{method}/{parent}/{child}"] = draft.graph.add(
+    words = "explanations of" if method.needs_language_model else "rules for"
+    draft.roles[Role.explained_edge(name, method.name, parent, child)] = draft.graph.add(
         "explain_edge",
         f"hold {words} {parent} against {child}",
-        ExplainEdgeParameters(method=method, seed=draft.seed("explain_edge")),
+        ExplainEdgeParameters(method=method.name, seed=draft.seed("explain_edge")),
         {
-            "explain": draft.roles[f"explain/{name}/{method}/{parent}"],
+            "explain": draft.roles[Role.explain(name, method.name, parent)],
             "parent": draft.codes[name, parent, 0],
             "child": draft.codes[name, child, 0],
-            "match": draft.roles[f"match/{name}/{parent}/{child}"],
+            "match": draft.roles[Role.match(name, parent, child)],
         },
         estimate=Estimate(tokens=draft.spec.tracking[name].tokens),
     )

@@ -9,52 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.stages.kinds import KINDS
+
 PLAN_VERSION = 1
-
-
-class Kind(NamedTuple):
-    """What is known of a stage kind: the service that computes it and the version of its meaning.
-
-    Raise the version by hand when the same parameters and inputs shall give another artifact.
-    """
-
-    service: str
-    version: int
-
-
-KINDS: dict[str, Kind] = {
-    "corpus": Kind("trainer", 1),
-    "tokenizer": Kind("trainer", 1),
-    "tokens": Kind("trainer", 1),
-    "initialise": Kind("trainer", 1),
-    "import": Kind("trainer", 1),
-    "train": Kind("trainer", 1),
-    "checkpoint": Kind("trainer", 1),
-    "evaluate": Kind("trainer", 1),
-    "merge": Kind("merger", 1),
-    "sweep": Kind("merger", 1),
-    "harvest": Kind("sae", 1),
-    "dictionary": Kind("sae", 3),
-    "dictionary_set": Kind("sae", 2),
-    "dictionary_member": Kind("sae", 1),
-    "import_dictionary": Kind("sae", 1),
-    "crosscoder": Kind("sae", 1),
-    "evaluate_dictionary": Kind("sae", 1),
-    "encode": Kind("analyzer", 2),
-    "match": Kind("analyzer", 2),
-    "latent_scaling": Kind("analyzer", 1),
-    "contexts": Kind("analyzer", 2),
-    "track": Kind("analyzer", 2),
-    "explain": Kind("analyzer", 1),
-    "explain_edge": Kind("analyzer", 1),
-    "report": Kind("analyzer", 3),
-}
-STAGE_VERSIONS: dict[str, int] = {kind: known.version for kind, known in KINDS.items()}
-SERVICE_OF: dict[str, str] = {kind: known.service for kind, known in KINDS.items()}
 
 
 class Estimate(BaseModel):
@@ -160,15 +121,15 @@ class Graph:
     ) -> str:
         """Add a stage whose inputs are there already; returns its key."""
         assert all(key in self._stages for key in inputs.values()), "inputs come first"
-        service, version = KINDS[kind]
+        known = KINDS[kind]
         values = parameters.model_dump(mode="json")
-        key = stage_key(kind, version, values, inputs)
+        key = stage_key(kind, known.version, values, inputs)
         if key not in self._stages:
             self._stages[key] = PlannedStage(
                 key=key,
                 kind=kind,
-                service=service,
-                version=version,
+                service=known.service,
+                version=known.version,
                 parameters=values,
                 inputs=dict(inputs),
                 light=tuple(light),

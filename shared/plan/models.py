@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
+from shared.lineage.roles import Role
 from shared.plan import estimates
 from shared.plan.draft import Draft
 from shared.plan.graph import Estimate, numbered
 from shared.spec import checkpoint_name
+from shared.spec.merges import METHODS
 from shared.spec.models import Architecture, Finetune, Import, Merge, Pretrain
+from shared.spec.own_settings import passed_on
 from shared.stages import trainer
 from shared.stages.merger import MergeParameters
 from shared.stages.trainer import (
@@ -25,10 +28,10 @@ def add_model(draft: Draft, name: str) -> None:
     model = draft.spec.models[name]
     if model.pretrain is not None:
         start = _add_initialise(draft, name, model.pretrain)
-        draft.roles[f"untrained/{name}"] = _add_evaluate(draft, name, start, f"untrained {name}")
+        draft.roles[Role.untrained(name)] = _add_evaluate(draft, name, start, f"untrained {name}")
         key = _add_train(draft, name, start, model.pretrain)
     elif model.finetune is not None:
-        parent = draft.roles[f"model/{model.finetune.parent}"]
+        parent = draft.roles[Role.model(model.finetune.parent)]
         key = _add_train(draft, name, parent, model.finetune)
     elif model.merge is not None:
         key = _add_merge(draft, name, model.merge)
@@ -42,8 +45,8 @@ def add_model(draft: Draft, name: str) -> None:
 
 def _add_role(draft: Draft, name: str, member: str, key: str) -> None:
     """Make a stage a member of the family: `name` is the model of the spec that it belongs to."""
-    draft.roles[f"model/{member}"] = key
-    draft.roles[f"evaluate/{member}"] = _add_evaluate(draft, name, key, member)
+    draft.roles[Role.model(member)] = key
+    draft.roles[Role.evaluate(member)] = _add_evaluate(draft, name, key, member)
 
 
 def _add_checkpoint(draft: Draft, name: str, train: str, step: int) -> str:
@@ -130,10 +133,10 @@ def _add_merge(draft: Draft, name: str, merge: Merge) -> str:
     return draft.graph.add(
         "merge",
         f"merge {merge.at_zero} (t = 0) and {merge.at_one} (t = 1) at t = {merge.t:g}",
-        MergeParameters(method=merge.method, t=merge.t),
+        MergeParameters(method=merge.method, t=merge.t, **passed_on(METHODS[merge.method], merge)),
         {
-            "at_zero": draft.roles[f"model/{merge.at_zero}"],
-            "at_one": draft.roles[f"model/{merge.at_one}"],
+            "at_zero": draft.roles[Role.model(merge.at_zero)],
+            "at_one": draft.roles[Role.model(merge.at_one)],
         },
         estimate=Estimate(bytes=estimates.weights(estimates.size_of(draft.resolved, name))),
     )

@@ -1,12 +1,13 @@
 """From a resolved spec to its stages, one function a kind of thing in the spec. Pure, no I/O.
 
-Which inputs a stage has, and in which order, is said in shared.stages.parameters.
+Which inputs a stage has, and in which order, is said in shared.stages.kinds.
 """
 
 from __future__ import annotations
 
 from typing import Literal, cast
 
+from shared.lineage.roles import Role
 from shared.plan import estimates
 from shared.plan.dictionaries import add_dictionaries
 from shared.plan.draft import Draft
@@ -19,6 +20,8 @@ from shared.plan.tracking import add_tracking
 from shared.resolve.resolved import ResolvedSpec
 from shared.spec import topological
 from shared.spec.corpora import Corpus
+from shared.spec.merges import METHODS
+from shared.spec.own_settings import passed_on
 from shared.stages.merger import SweepParameters
 from shared.stages.trainer import (
     BuiltinSource,
@@ -81,7 +84,7 @@ def _source(resolved: ResolvedSpec, corpus: Corpus) -> HubSource | UploadSource 
 def _add_corpus(draft: Draft, name: str) -> None:
     corpus = draft.spec.corpora[name]
     source = _source(draft.resolved, corpus)
-    draft.roles[f"corpus/{name}"] = draft.graph.add(
+    draft.roles[Role.corpus(name)] = draft.graph.add(
         "corpus",
         f"read {name}",
         CorpusParameters(
@@ -106,7 +109,7 @@ def _add_tokenizer(draft: Draft) -> None:
         how = TrainedTokenizer(
             vocab_size=tokenizer.train.vocab_size, max_bytes=tokenizer.train.max_bytes
         )
-        inputs = numbered("corpus", [draft.roles[f"corpus/{c}"] for c in tokenizer.train.corpora])
+        inputs = numbered("corpus", [draft.roles[Role.corpus(c)] for c in tokenizer.train.corpora])
     elif tokenizer.pretrained is not None:
         how = PretrainedTokenizer(name=tokenizer.pretrained, revision=tokenizer.revision or "")
     else:
@@ -124,11 +127,11 @@ def _add_tokens(draft: Draft, name: str) -> None:
     tokens = estimates.total(*estimates.corpus_tokens(draft.resolved, corpus))
     vocabulary = draft.resolved.vocab_size
     width = 2 if vocabulary is None or vocabulary <= 1 << 16 else 4
-    draft.roles[f"tokens/{name}"] = draft.graph.add(
+    draft.roles[Role.tokens(name)] = draft.graph.add(
         "tokens",
         f"tokenise {name}",
         TokensParameters(block=draft.spec.block, max_tokens=corpus.token_limit),
-        {"corpus": draft.roles[f"corpus/{name}"], "tokenizer": draft.tokenizer},
+        {"corpus": draft.roles[Role.corpus(name)], "tokenizer": draft.tokenizer},
         estimate=Estimate(tokens=tokens, bytes=None if tokens is None else width * tokens),
     )
 
@@ -141,13 +144,18 @@ def _add_sweep(draft: Draft, name: str) -> None:
     tokens = held_out(draft, sweep.evaluate_on, limit)
     read = None if tokens is None else sweep.steps * tokens
     flops = estimates.forward(estimates.size_of(draft.resolved, sweep.at_zero), read)
-    draft.roles[f"sweep/{name}"] = draft.graph.add(
+    draft.roles[Role.sweep(name)] = draft.graph.add(
         "sweep",
         f"sweep from {sweep.at_zero} (t = 0) to {sweep.at_one} (t = 1)",
-        SweepParameters(method=sweep.method, steps=sweep.steps, max_tokens=limit),
+        SweepParameters(
+            method=sweep.method,
+            steps=sweep.steps,
+            max_tokens=limit,
+            **passed_on(METHODS[sweep.method], sweep),
+        ),
         {
-            "at_zero": draft.roles[f"model/{sweep.at_zero}"],
-            "at_one": draft.roles[f"model/{sweep.at_one}"],
+            "at_zero": draft.roles[Role.model(sweep.at_zero)],
+            "at_one": draft.roles[Role.model(sweep.at_one)],
             **numbered("tokens", draft.tokens_of(sweep.evaluate_on)),
         },
         estimate=Estimate(tokens=read, flops=flops),

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from shared.lineage.roles import Role
 from shared.plan.draft import Draft
 from shared.spec import group_models, lineage_edges
 from shared.stages.report import ReportParameters
 
-# Of these roles a report reads the results in the manifests, not the files.
-LIGHT_ROLES = (
-    "model/",
-    "corpus/",
-    "tokens/",
-    "dictionary/",
-    "quality/",
-    "crosscoder/",
-    "stability/",
+# Of roles of these kinds a report reads the results in the manifests, not the files.
+LIGHT_KINDS = (
+    "model",
+    "corpus",
+    "tokens",
+    "dictionary",
+    "quality",
+    "crosscoder",
+    "stability",
 )
 
 
@@ -35,5 +36,5 @@ def add_report(draft: Draft) -> None:
             cells=draft.cells,
         ),
         roles,
-        light=[role for role in roles if role.startswith(LIGHT_ROLES)],
+        light=[role for role in roles if Role(role).kind in LIGHT_KINDS],
     )

@@ -3,6 +3,7 @@ each share."""
 
 from __future__ import annotations
 
+from shared.lineage.roles import Role
 from shared.plan import estimates
 from shared.plan.dictionaries import add_quality, model_inputs, recipe_parameters
 from shared.plan.draft import Draft
@@ -34,7 +35,7 @@ def _label(grid: Stability, cell: int) -> str:
 
 def _add_set(draft: Draft, name: str, number: int) -> str:
     grid = draft.spec.stability[name]
-    seed = derived_seed(draft.spec.seed, number, draft.roles[f"model/{grid.model}"])
+    seed = derived_seed(draft.spec.seed, number, draft.roles[Role.model(grid.model)])
     members = [
         DictionaryParameters(
             **recipe_parameters(grid),
@@ -69,7 +70,7 @@ def _add_member(draft: Draft, name: str, cell: int, replicate: int, key: str) ->
         MemberParameters(member=cell),
         {"set": key},
     )
-    draft.roles[f"stability/{name}/{cell}/quality/{replicate}"] = add_quality(
+    draft.roles[Role.cell_quality(name, cell, replicate)] = add_quality(
         draft,
         f"evaluate dictionary {what}",
         grid,
@@ -86,7 +87,7 @@ def _add_member(draft: Draft, name: str, cell: int, replicate: int, key: str) ->
             hook=grid.hook, layer=grid.layer, tokens=grid.tracking_tokens, context=grid.context
         ),
         {
-            "model": draft.roles[f"model/{grid.model}"],
+            "model": draft.roles[Role.model(grid.model)],
             "dictionary": dictionary,
             **numbered("tokens", draft.tokens_of(corpora)),
         },
@@ -97,7 +98,7 @@ def _add_member(draft: Draft, name: str, cell: int, replicate: int, key: str) ->
 def _add_ceiling(draft: Draft, name: str, cell: int) -> None:
     grid = draft.spec.stability[name]
     place = f"stability/{name}/{cell}"
-    draft.roles[f"{place}/ceiling"] = draft.graph.add(
+    draft.roles[Role.cell_ceiling(name, cell)] = draft.graph.add(
         "match",
         f"match two seeds of grid {name} ({_label(grid, cell)})",
         MatchParameters(

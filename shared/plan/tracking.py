@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.lineage.roles import Role
 from shared.plan import estimates
 from shared.plan.dictionaries import add_started, features_of
 from shared.plan.draft import Draft
@@ -12,14 +13,8 @@ from shared.plan.models import add_untrained
 from shared.spec import ancestor_pairs, group_edges, group_models, shares_basis
 from shared.spec.dictionaries import Dictionaries
 from shared.spec.tracking import ANCESTOR_PAIRS, Tracking
-from shared.stages.analyzer import (
-    ContextsParameters,
-    EncodeParameters,
-    LatentScalingParameters,
-    MatchParameters,
-    TrackEdge,
-    TrackParameters,
-)
+from shared.stages.analyzer import EncodeParameters, LatentScalingParameters, MatchParameters
+from shared.stages.tracking import ContextsParameters, TrackEdge, TrackParameters
 
 OTHER_ORDER = 1000  # added to the seed of a warm start's control: the same data in another order
 
@@ -45,9 +40,9 @@ def add_tracking(draft: Draft, name: str) -> None:
     for model in models:
         _add_codes(draft, name, model, 0)
     for parent, child in edges:
-        _add_match(draft, name, f"match/{name}/{parent}/{child}", (parent, 0), (child, 0))
+        _add_match(draft, name, Role.match(name, parent, child), (parent, 0), (child, 0))
     for old, new in pairs:
-        _add_match(draft, name, f"ancestor/{name}/{old}/{new}", (old, 0), (new, 0))
+        _add_match(draft, name, Role.ancestor(name, old, new), (old, 0), (new, 0))
     _add_seeds(draft, name, models, edges)
     if draft.spec.dictionaries[tracking.dictionary].init == "parent":
         for model in dict.fromkeys(parent for parent, _ in edges):
@@ -81,14 +76,14 @@ def _add_codes(draft: Draft, name: str, model: str, replicate: int) -> None:
         name,
         f"encode {model}, seed {number}",
         model,
-        draft.roles[f"model/{model}"],
+        draft.roles[Role.model(model)],
         _dictionary(draft, name, model, replicate),
     )
 
 
 def _dictionary(draft: Draft, name: str, model: str, replicate: int) -> str:
     group = draft.spec.tracking[name].dictionary
-    return draft.roles[f"dictionary/{group}/{model}/{replicate}"]
+    return draft.roles[Role.dictionary(group, model, replicate)]
 
 
 def _encode(draft: Draft, name: str, title: str, like: str, model: str, dictionary: str) -> str:
@@ -114,7 +109,7 @@ def _encode(draft: Draft, name: str, title: str, like: str, model: str, dictiona
 
 
 def _add_match(
-    draft: Draft, name: str, role: str, parent: tuple[str, int], child: tuple[str, int]
+    draft: Draft, name: str, role: Role, parent: tuple[str, int], child: tuple[str, int]
 ) -> None:
     """A match for a role of the report, between the codes of two (model, replicate)."""
     ends = [
@@ -127,10 +122,8 @@ def _add_match(
         "crossed": f"match {parent[0]} -> {child[0]}, crossed seeds",
         "ceiling": f"match two seeds of {parent[0]} (ceiling)",
     }
-    kind = role.split("/", 1)[0]
-    draft.roles[role] = _match(
-        draft, name, titles[kind], ends[0], ends[1], null=kind in ("match", "ancestor")
-    )
+    null = role.kind in ("match", "ancestor")
+    draft.roles[role] = _match(draft, name, titles[role.kind], ends[0], ends[1], null=null)
 
 
 def _match(draft: Draft, name: str, title: str, parent: Coded, child: Coded, *, null: bool) -> str:
@@ -167,21 +160,21 @@ def _add_seeds(
         _add_codes(draft, name, model, 1)
     if ceilings:
         for model in models:
-            _add_match(draft, name, f"ceiling/{name}/{model}", (model, 0), (model, 1))
+            _add_match(draft, name, Role.ceiling(name, model), (model, 0), (model, 1))
     if crossed:
         for parent, child in edges:
-            _add_match(draft, name, f"crossed/{name}/{parent}/{child}", (parent, 0), (child, 1))
+            _add_match(draft, name, Role.crossed(name, parent, child), (parent, 0), (child, 1))
 
 
 def _add_warm(draft: Draft, name: str, model: str) -> None:
-    """What a common start alone explains: see ReportParameters, `warm` and `unrelated`."""
-    group, itself = draft.spec.tracking[name].dictionary, draft.roles[f"model/{model}"]
+    """What a common start alone explains: see shared.lineage.roles, `warm` and `unrelated`."""
+    group, itself = draft.spec.tracking[name].dictionary, draft.roles[Role.model(model)]
     own = Coded(draft.codes[name, model, 0], _dictionary(draft, name, model, 0), model)
     what = f"of {model} in another order"
     started = add_started(draft, group, model, itself, what, OTHER_ORDER)
     codes = _encode(draft, name, f"encode {model}, started again", model, itself, started)
     title = f"match {model} with itself, started again (ceiling)"
-    draft.roles[f"warm/{name}/{model}"] = _match(
+    draft.roles[Role.warm(name, model)] = _match(
         draft, name, title, own, Coded(codes, started, model), null=False
     )
     untrained = add_untrained(draft, model)
@@ -191,14 +184,14 @@ def _add_warm(draft: Draft, name: str, model: str) -> None:
     title = f"encode an untrained model, started from {model}"
     codes = _encode(draft, name, title, model, untrained, started)
     title = f"match {model} with an untrained model (floor)"
-    draft.roles[f"unrelated/{name}/{model}"] = _match(
+    draft.roles[Role.unrelated(name, model)] = _match(
         draft, name, title, own, Coded(codes, started, ""), null=False
     )
 
 
 def _add_scaling(draft: Draft, name: str, parent: str, child: str) -> None:
     tracking, group = draft.spec.tracking[name], _group(draft, name)
-    draft.roles[f"scaling/{name}/{parent}/{child}"] = draft.graph.add(
+    draft.roles[Role.scaling(name, parent, child)] = draft.graph.add(
         "latent_scaling",
         f"look for changed features of {parent} -> {child} in the other model",
         LatentScalingParameters(
@@ -209,13 +202,13 @@ def _add_scaling(draft: Draft, name: str, parent: str, child: str) -> None:
             same_basis=shares_basis(draft.spec, parent, child),
         ),
         {
-            "parent": draft.roles[f"model/{parent}"],
-            "child": draft.roles[f"model/{child}"],
+            "parent": draft.roles[Role.model(parent)],
+            "child": draft.roles[Role.model(child)],
             "parent_dictionary": _dictionary(draft, name, parent, 0),
             "child_dictionary": _dictionary(draft, name, child, 0),
             "parent_codes": draft.codes[name, parent, 0],
             "child_codes": draft.codes[name, child, 0],
-            "match": draft.roles[f"match/{name}/{parent}/{child}"],
+            "match": draft.roles[Role.match(name, parent, child)],
             **numbered("tokens", draft.tokens_of(tracking.corpora)),
         },
         estimate=estimates.latent_scaling(
@@ -229,7 +222,7 @@ def _add_scaling(draft: Draft, name: str, parent: str, child: str) -> None:
 
 def _add_contexts(draft: Draft, name: str, model: str) -> None:
     tracking, group = draft.spec.tracking[name], _group(draft, name)
-    draft.roles[f"contexts/{name}/{model}"] = draft.graph.add(
+    draft.roles[Role.contexts(name, model)] = draft.graph.add(
         "contexts",
         f"find contexts of {model}",
         ContextsParameters(
@@ -237,7 +230,7 @@ def _add_contexts(draft: Draft, name: str, model: str) -> None:
         ),
         {
             "codes": draft.codes[name, model, 0],
-            "model": draft.roles[f"model/{model}"],
+            "model": draft.roles[Role.model(model)],
             "dictionary": _dictionary(draft, name, model, 0),
             "tokenizer": draft.tokenizer,
             **numbered("tokens", draft.tokens_of(tracking.corpora)),
@@ -255,7 +248,7 @@ def _add_track(
 ) -> None:
     tracking = draft.spec.tracking[name]
     place = {model: number for number, model in enumerate(models)}
-    draft.roles[f"track/{name}"] = draft.graph.add(
+    draft.roles[Role.track(name)] = draft.graph.add(
         "track",
         f"track {name}",
         TrackParameters(
@@ -268,9 +261,9 @@ def _add_track(
         ),
         {
             **numbered("codes", [draft.codes[name, model, 0] for model in models]),
-            **numbered("contexts", [draft.roles[f"contexts/{name}/{m}"] for m in models]),
-            **numbered("match", [draft.roles[f"match/{name}/{a}/{b}"] for a, b in edges]),
-            **numbered("ancestor", [draft.roles[f"ancestor/{name}/{a}/{b}"] for a, b in pairs]),
+            **numbered("contexts", [draft.roles[Role.contexts(name, m)] for m in models]),
+            **numbered("match", [draft.roles[Role.match(name, a, b)] for a, b in edges]),
+            **numbered("ancestor", [draft.roles[Role.ancestor(name, a, b)] for a, b in pairs]),
             **numbered("tokens", draft.tokens_of(tracking.corpora)),
             "tokenizer": draft.tokenizer,
         },

@@ -1,1 +1,1 @@
-"""Redis: doorbells by Celery, and leases."""
+"""What goes through Redis: doorbells (Celery messages) and leases."""

@@ -15,8 +15,8 @@ from kombu import Exchange, Queue
 from redis import Redis
 
 from shared.settings import Settings
+from shared.stages.kinds import SERVICES
 
-SERVICES = ("trainer", "merger", "sae", "analyzer")
 TASK = "lineament.stage"
 EXPERIMENT = "experiment"  # header of a message
 SOCKET_TIMEOUT = 10  # seconds; without it a dead Redis blocks a worker for ever
@@ -31,12 +31,12 @@ def connect(settings: Settings) -> Redis:
 
 
 def broker_url(redis_url: str) -> str:
-    """Celery's name for a Redis URL: a socket is unix:// there and redis+socket:// here."""
+    """A Redis URL in Celery's form: redis-py's unix:// for a socket becomes redis+socket://."""
     return redis_url.replace("unix://", "redis+socket://", 1)
 
 
 def make_app(settings: Settings) -> Celery:
-    """The Celery application, configured as measured (design.md)."""
+    """The Celery application, with the settings that were measured to matter."""
     app = Celery("lineament", broker=broker_url(settings.redis_url))
     app.conf.update(
         accept_content=["json"],
@@ -68,14 +68,14 @@ def make_app(settings: Settings) -> Celery:
 
 
 def ring(celery: Celery, service: str, key: str, experiment: str = "") -> None:
-    """Send the doorbell for a stage to its service's queue; `experiment` wants it."""
+    """Send the doorbell for a stage to its service's queue; `experiment` is one that wants it."""
     celery.send_task(TASK, args=[key], queue=service, task_id=key, headers={EXPERIMENT: experiment})
 
 
 def queued(redis: Redis, services: Sequence[str] = SERVICES) -> dict[str, list[str]]:
-    """The stages whose doorbells wait in each service's queue, the next one first.
+    """Keys of the stages whose doorbells wait in each service's queue, next in line first.
 
-    The id of a task is the stage's key; messages are Celery's protocol 2, whose headers name it.
+    A task's id is the stage's key; it stands in the headers of a message (Celery's protocol 2).
     """
     with redis.pipeline(transaction=False) as pipe:
         for service in services:

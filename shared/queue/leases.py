@@ -1,4 +1,4 @@
-"""Leases in Redis: who computes a stage right now, and how far it is.
+"""Leases in Redis: which attempt computes a stage right now, and how far it has got.
 
 A lease is a key with a time to live that its holder renews. Losing it costs nothing but repeated
 work: only the manifest's conditional create decides whose result counts.
@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from redis import Redis
 
-BELL = "lineament:bell"  # a list: whoever changes something worth a look pushes here
-HINTS = 1000  # kept in the bell; a hint that is lost costs a little time
+BELL = "lineament:bell"  # a Redis list of hints: what has changed and may need a doorbell
+HINTS = 1000  # hints that the bell holds at most; losing one costs a little time
 
 # Renew the lease, or take it back when it vanished (Redis was flushed) and nobody else has it.
 _RENEW = """
@@ -43,7 +43,7 @@ def _progress(key: str) -> str:
 
 
 def rung(key: str) -> str:
-    """Redis key that remembers for a while that a stage's doorbell was rung."""
+    """The Redis key that exists for a while after a stage's doorbell was rung."""
     return f"lineament:rung:{key}"
 
 
@@ -61,7 +61,7 @@ def _log(key: str) -> str:
 
 @dataclass(frozen=True)
 class LiveLog:
-    """The end of a running attempt's log; `start` is the byte of the whole log it begins at."""
+    """The end of a running attempt's log; `start` is its byte offset in the whole log."""
 
     attempt: str
     start: int
@@ -78,9 +78,9 @@ class Leases:
         self._release_script = redis.register_script(_RELEASE)
 
     def acquire(self, key: str, attempt: str) -> bool:
-        """Take the lease of a stage; False when somebody holds it.
+        """Take the lease of a stage; False when another attempt holds it.
 
-        The doorbell is answered either way: it may be rung again as soon as the lease is free.
+        Either way the doorbell counts as answered: it may be rung again once the lease is free.
         """
         taken = bool(self._redis.set(_lease(key), attempt, nx=True, px=self._milliseconds))
         self._redis.delete(rung(key))
@@ -89,7 +89,7 @@ class Leases:
         return taken
 
     def renew(self, key: str, attempt: str, progress: dict[str, Any]) -> bool:
-        """Keep the lease and publish progress; False when another attempt holds it now."""
+        """Renew the lease and publish progress; False when another attempt holds it now."""
         arguments: list[str | int] = [attempt, self._milliseconds, json.dumps(progress)]
         return bool(self._renew_script(keys=[_lease(key), _progress(key)], args=arguments))
 
@@ -99,13 +99,13 @@ class Leases:
         self.ring(f"stage:{key}")
 
     def live(self, keys: Iterable[str]) -> dict[str, str]:
-        """Of these stages, those with a live lease, and the attempt that holds it."""
+        """The attempt that holds the lease, for each of these stages that is leased."""
         names = list(keys)
         values = self._mget([_lease(key) for key in names])
         return {key: value for key, value in zip(names, values, strict=True) if value}
 
     def progress(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The last progress of those stages that are running."""
+        """The latest progress, for each of these stages that is running."""
         names = list(keys)
         values = self._mget([_progress(key) for key in names])
         return {key: json.loads(value) for key, value in zip(names, values, strict=True) if value}
@@ -114,38 +114,39 @@ class Leases:
         return cast("list[str | None]", self._redis.mget(names)) if names else []
 
     def publish_log(self, key: str, log: LiveLog) -> None:
-        """Show the end of a running attempt's log; it goes when nobody renews it."""
+        """Publish the end of a running attempt's log; it expires unless it is published again."""
         self._redis.set(_log(key), json.dumps(asdict(log)), px=5 * self._milliseconds)
 
     def live_log(self, key: str) -> LiveLog | None:
-        """The end of the log of the attempt that runs now, if one does and has said something."""
+        """The end of the running attempt's log; None when none runs or it has written nothing."""
         value = cast("str | None", self._redis.get(_log(key)))
         if not value:
             return None
-        told = json.loads(value)  # a worker of a newer release may tell more
-        return LiveLog(told["attempt"], told["start"], told["text"])
+        log = json.loads(value)  # a worker of a newer release may publish more fields
+        return LiveLog(log["attempt"], log["start"], log["text"])
 
     def ask_to_stop(self, key: str) -> None:
-        """Ask whoever runs the stage to leave; forgotten after a few lease times."""
+        """Ask the stage's running attempt to leave; the request expires after five lease times."""
         self._redis.set(_stop(key), "1", px=5 * self._milliseconds)
 
     def asked_to_stop(self, key: str) -> bool:
-        """True when nobody wants the stage any more."""
+        """True when the stage was asked to stop: nobody wants it any more."""
         return bool(self._redis.exists(_stop(key)))
 
     def clear_stop(self, key: str) -> None:
-        """Forget a request to stop (the experiment was taken up again)."""
+        """Withdraw a request to stop (the experiment was taken up again)."""
         self._redis.delete(_stop(key))
 
-    def told(self, keys: Iterable[str]) -> set[str]:
-        """Of these stages, those whose doorbell was rung a moment ago or that are put off."""
+    def recently_rung(self, keys: Iterable[str]) -> set[str]:
+        """Those of these stages whose doorbell was rung a moment ago or that are put off."""
         names = list(keys)
         values = self._mget([rung(key) for key in names])
         return {key for key, value in zip(names, values, strict=True) if value}
 
     def put_off(self, key: str, most: float) -> float:
-        """Let nobody ring for a stage for a while, longer each time in an hour; `most` seconds at
-        most. Returns the seconds.
+        """Silence a stage's doorbell for a while; returns for how many seconds.
+
+        The time doubles with every call within an hour, up to `most` seconds.
         """
         times = self._redis.incr(_hindered(key))
         self._redis.expire(_hindered(key), 3600)
@@ -154,19 +155,19 @@ class Leases:
         return seconds
 
     def put_aside(self, key: str, seconds: float) -> None:
-        """Let nobody ring for a stage for so long: its message was taken by the wrong worker."""
+        """Silence a stage's doorbell for `seconds`: the wrong worker took its message."""
         self._redis.set(rung(key), "later", px=int(seconds * 1000))
         self.ring(f"stage:{key}")  # there is room in the queue
 
     def ring(self, hint: str = "experiments") -> None:
-        """Wake the reconciler, and say what to look at: see shared.experiments.reconciler."""
+        """Wake the reconciler with a hint where to look (see shared.experiments.reconciler)."""
         with self._redis.pipeline() as pipe:
             pipe.lpush(BELL, hint)
             pipe.ltrim(BELL, 0, HINTS - 1)
             pipe.execute()
 
     def wait_for_bell(self, seconds: float) -> list[str]:
-        """Sleep until the bell rings, `seconds` at most; the hints that were given."""
+        """Sleep until the bell rings, at most `seconds`; returns the hints that were pushed."""
         first = cast("tuple[str, str] | None", self._redis.brpop([BELL], timeout=seconds))
         if first is None:
             return []

@@ -1,1 +1,1 @@
-"""What lies in the object store: artifacts, attempts, checkpoints, uploads."""
+"""Records in the object store: artifacts, attempts, checkpoints, uploads."""

@@ -1,7 +1,7 @@
-"""Artifacts: what a stage leaves in the store, and the manifest that makes it exist.
+"""Artifacts: the files that a stage leaves in the store, and the manifest that makes them exist.
 
-Every attempt writes its files under a prefix of its own; the manifest, created last and only if
-there is none, names the attempt whose files count. What loses the race is never read.
+Every attempt writes its files under a prefix of its own. The manifest, created last and only if
+there is none, names the attempt whose files count; those of the others are never read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shared.records.releases import read_record
 from shared.store import NotFoundError, Store
 
 PIECE = 1 << 20  # bytes hashed at once
-PARALLEL_FILES = 4  # files moved at once; more does not help one disk or one link
+PARALLEL_FILES = 4  # files moved at once; more do not help a single disk or network link
 
 
 class StoredFile(BaseModel):
@@ -35,13 +35,13 @@ class StoredFile(BaseModel):
 
     @staticmethod
     def of(path: Path) -> StoredFile:
-        """The description of a local file."""
+        """Describe a local file."""
         return StoredFile(bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
 class Manifest(BaseModel):
-    """One finished stage. `files`, `results` and what is above them follow from the key alone;
-    the rest tells how this attempt went.
+    """A finished stage. The fields up to `results` follow from the key alone; the others record
+    how this attempt went.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -75,37 +75,38 @@ def sha256_of(path: Path) -> str:
 
 
 def files_prefix(key: str, attempt: str) -> str:
-    """Where an attempt's files lie."""
+    """The prefix of an attempt's files in the store."""
     return f"stages/{key}/files/{attempt}"
 
 
 class Descriptions:
-    """Describes local files, each once: a file that was not written to since is not read again."""
+    """Descriptions of local files; a file is read again only when it has changed."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int, int, int], StoredFile] = {}
+        self._files: dict[tuple[int, int, int, int], StoredFile] = {}
 
     def of(self, path: Path) -> StoredFile:
-        """Size and content of a file; links to one file are one file."""
+        """Describe a file; hard links to one file count as that file."""
         status = path.stat()
         identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        if identity not in self._known:
-            self._known[identity] = StoredFile.of(path)
-        return self._known[identity]
+        if identity not in self._files:
+            self._files[identity] = StoredFile.of(path)
+        return self._files[identity]
 
 
 class Delivery:
-    """Moves the files of a directory into the store, under a prefix; after a failure it goes on
-    with those that are left. `files` describes all of them.
+    """Moves the files of a directory into the store, under a prefix. `files` describes them all.
+
+    After a failure, the next call continues with the files that are left.
     """
 
     def __init__(
-        self, store: Store, directory: Path, prefix: str, known: Descriptions | None = None
+        self, store: Store, directory: Path, prefix: str, descriptions: Descriptions | None = None
     ) -> None:
         self.prefix = prefix
         self._store = store
         self._directory = directory
-        describe = (known or Descriptions()).of
+        describe = (descriptions or Descriptions()).of
         paths = sorted(path for path in directory.rglob("*") if path.is_file())
         names = [path.relative_to(directory).as_posix() for path in paths]
         with ThreadPoolExecutor(PARALLEL_FILES) as pool:
@@ -113,8 +114,9 @@ class Delivery:
         self._left = set(names)
 
     def deliver(self, leave: Collection[str] = ()) -> None:
-        """Store what is not stored yet, except the files to `leave`; StoreError when the store
-        would not take it.
+        """Store the files that are not stored yet, except those to `leave`.
+
+        Raises StoreError when the store does not take one.
         """
 
         def move(name: str) -> None:
@@ -132,12 +134,13 @@ class Artifacts:
         self._store = store
 
     def exists(self, key: str) -> bool:
-        """True once the stage's manifest is there."""
+        """True once the stage has a manifest."""
         return self._store.stat(f"stages/{key}/manifest.json") is not None
 
     def manifest(self, key: str) -> Manifest | None:
-        """The manifest, or None while the stage is not finished; OtherReleaseError when a newer
-        release wrote it in a way that this one cannot read.
+        """The manifest, or None while the stage is not finished.
+
+        Raises OtherReleaseError when a newer release wrote it in a form that this one cannot read.
         """
         try:
             data = self._store.get(f"stages/{key}/manifest.json")
@@ -150,27 +153,27 @@ class Artifacts:
         return Delivery(self._store, directory, files_prefix(key, attempt))
 
     def commit(self, manifest: Manifest) -> bool:
-        """Make the artifact exist; False when another attempt already did.
+        """Make the artifact exist; False when another attempt already has.
 
-        May be called again after a StoreError: that this attempt's own manifest is there then,
-        because only the answer was lost, is success.
+        May be called again after a StoreError. If only the store's answer was lost, this attempt's
+        own manifest is there by then, which is a success.
         """
         name = f"stages/{manifest.key}/manifest.json"
         if self._store.create(name, manifest.model_dump_json(indent=1).encode()):
             return True
-        found = self.manifest(manifest.key)
-        return found is not None and found.attempt == manifest.attempt
+        committed = self.manifest(manifest.key)
+        return committed is not None and committed.attempt == manifest.attempt
 
     def object_name(self, manifest: Manifest, file: str) -> str:
-        """The object that holds a file of an artifact; KeyError if it has no such file."""
+        """The name of the object that holds a file; KeyError if the artifact has no such file."""
         if file not in manifest.files:
             raise KeyError(file)
         return f"{files_prefix(manifest.key, manifest.attempt)}/{file}"
 
     def lay_out(self, manifest: Manifest, cache: Path) -> Path:
-        """A local directory with the artifact's files, to be read only.
+        """A local directory with the artifact's files, which must not be changed.
 
-        It is the store's own when that lies on this disk, otherwise a checked copy in `cache`.
+        It is the store's own where the store lies on this disk, else a verified copy in `cache`.
         """
         prefix = files_prefix(manifest.key, manifest.attempt)
         if not manifest.files:
@@ -183,7 +186,7 @@ class Artifacts:
 
     def _copy(self, manifest: Manifest, prefix: str, target: Path) -> Path:
         if target.exists():
-            os.utime(target)  # what was used last is thrown away last
+            os.utime(target)  # `shrink` removes the copies used longest ago
             return target
         part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
 
@@ -205,11 +208,11 @@ class Artifacts:
 
 
 def shrink(cache: Path, limit: int) -> None:
-    """Throw away copies of artifacts, those used longest ago first, beyond `limit` bytes."""
+    """Delete copies of artifacts beyond `limit` bytes, those used longest ago first."""
     with contextlib.suppress(FileNotFoundError):
-        found = sorted(cache.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+        copies = sorted(cache.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
         size = 0
-        for path in found:
+        for path in copies:
             size += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
             if size > limit:
                 shutil.rmtree(path, ignore_errors=True)

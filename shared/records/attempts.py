@@ -1,4 +1,4 @@
-"""Attempts at a stage and the way they ended, kept in the store so that nothing forgets them."""
+"""Attempts at a stage and how they ended, recorded in the store so that no restart loses them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from shared.records.releases import read_record
 from shared.store import NotFoundError, Store
 
-# committed: its artifact counts; duplicate: another attempt was first; left: asked to stop; lost:
-# another worker took the lease; hindered: the store or the disk would not take it, or the worker is
-# of another release; crashed; failed: trying again cannot help.
+# committed: its artifact counts; duplicate: another attempt was first; left: it was asked to stop;
+# lost: another worker took the lease; hindered: the store or the disk did not take the result, or
+# the worker runs another release; crashed; failed: trying again cannot help.
 Ending = Literal["committed", "duplicate", "left", "lost", "hindered", "crashed", "failed"]
 BLAMELESS = ("committed", "duplicate", "left", "hindered")
 
 
 def now() -> str:
-    """The time, UTC, ISO 8601 with milliseconds."""
+    """The current time in UTC, ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class Attempt(BaseModel):
-    """One attempt; `ending` is None while it runs, and for ever if its worker was killed."""
+    """One attempt; `ending` stays None while it runs, and for good if its worker was killed."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,7 +39,7 @@ class Attempt(BaseModel):
     reason: str | None = None
 
     def made_progress(self) -> bool:
-        """True when it left a checkpoint beyond the one it started from."""
+        """True when it stored a checkpoint beyond the one it started from."""
         return self.reached_step > self.from_step
 
 
@@ -66,26 +66,28 @@ class AttemptBook:
         self._store.put(name, attempt.model_dump_json().encode())
 
     def write_once(self, key: str, attempt: Attempt) -> None:
-        """Record an attempt unless there is one of its id."""
+        """Record an attempt unless one with its id is recorded."""
         name = f"stages/{key}/attempts/{attempt.attempt}.json"
         self._store.create(name, attempt.model_dump_json().encode())
 
     def attempts(self, key: str) -> list[Attempt]:
-        """All attempts at a stage, oldest first. One that a newer release recorded in words of its
-        own is missing: what this one does not understand counts neither for nor against the stage.
+        """All attempts at a stage, oldest first.
+
+        One that a newer release recorded in a form of its own is left out: what this release does
+        not understand counts neither for nor against the stage.
         """
-        found = []
+        attempts = []
         for info in self._store.list(f"stages/{key}/attempts/"):
             if info.name.endswith(".json"):
                 with contextlib.suppress(ValidationError):
-                    found.append(Attempt.model_validate_json(self._store.get(info.name)))
-        return sorted(found, key=lambda attempt: attempt.started)
+                    attempts.append(Attempt.model_validate_json(self._store.get(info.name)))
+        return sorted(attempts, key=lambda attempt: attempt.started)
 
     def fruitless(self, key: str, step: int) -> int:
         """How many attempts ended badly without getting beyond `step`, the newest checkpoint.
 
         Attempts that were asked to leave or were hindered do not count, nor those before a retry.
-        Clocks of workers differ, so this asks for no order in time.
+        The workers' clocks differ, so the order of the attempts in time does not matter.
         """
         forgiven = self._forgiven(key)
         return sum(
@@ -108,7 +110,7 @@ class AttemptBook:
         self._store.put(name, failure.model_dump_json().encode())
 
     def failure(self, key: str) -> Failure | None:
-        """The failure of a stage, if it failed for good."""
+        """The failure of a stage; None unless it failed for good."""
         try:
             data = self._store.get(f"stages/{key}/failure.json")
         except NotFoundError:
@@ -120,7 +122,7 @@ class AttemptBook:
         return self._store.stat(f"stages/{key}/failure.json") is not None
 
     def forgive(self, key: str) -> None:
-        """Let a failed stage be tried again: what was tried so far no longer counts."""
+        """Let a failed stage be tried again: the attempts so far no longer count."""
         tried = [attempt.attempt for attempt in self.attempts(key)]
         self._store.put(f"stages/{key}/retried", json.dumps(tried).encode())
         self._store.delete(f"stages/{key}/failure.json")

@@ -12,10 +12,10 @@ from shared.store import NotFoundError, Store
 
 
 class Checkpoint(BaseModel):
-    """The newest whole checkpoint of a stage; `places` are the objects that hold its files.
+    """The newest complete checkpoint of a stage; `places` names the object that holds each file.
 
-    A file that did not change since the checkpoint before is not stored again: a stage may keep
-    what it has made so far in its checkpoints, and they cost only what is new.
+    A file that has not changed since the previous checkpoint is not stored again: a stage may keep
+    its whole output so far in its checkpoints, and each costs only what is new.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -32,7 +32,7 @@ class Checkpoints:
         self._store = store
 
     def newest(self, key: str) -> Checkpoint | None:
-        """The checkpoint to go on from, if there is one that this version understands."""
+        """The checkpoint to resume from, or None where there is none that this release can read."""
         try:
             data = self._store.get(f"stages/{key}/checkpoint.json")
             return Checkpoint.model_validate_json(data)
@@ -40,20 +40,20 @@ class Checkpoints:
             return None
 
     def save(self, key: str, step: int, files: Delivery) -> None:
-        """Deliver a whole checkpoint and point to it; the older one goes.
+        """Store a complete checkpoint, point to it and delete the older one.
 
-        After a StoreError the older checkpoint is still in force, and save may be called again.
+        After a StoreError the older checkpoint is still in force, and `save` may be called again.
         """
         before = self.newest(key)
         places = {name: f"{files.prefix}/{name}" for name in files.files}
-        kept = {
+        unchanged = {
             name: place
             for name, place in (before.places.items() if before else ())
             if before and before.files[name] == files.files.get(name)
         }
-        files.deliver(leave=kept)
+        files.deliver(leave=unchanged)
         reached("before-checkpoint-pointer")
-        checkpoint = Checkpoint(step=step, files=files.files, places=places | kept)
+        checkpoint = Checkpoint(step=step, files=files.files, places=places | unchanged)
         self._store.put(f"stages/{key}/checkpoint.json", checkpoint.model_dump_json().encode())
         self._delete(set(before.places.values() if before else ()) - {*checkpoint.places.values()})
 
@@ -63,11 +63,11 @@ class Checkpoints:
         attempt: str,
         step: int,
         directory: Path,
-        known: Descriptions | None = None,
+        descriptions: Descriptions | None = None,
     ) -> Delivery:
-        """What `save` takes, for a checkpoint in a local directory."""
+        """The files of a checkpoint in a local directory, for `save`."""
         prefix = f"stages/{key}/checkpoints/{attempt}-{step}"
-        return Delivery(self._store, directory, prefix, known)
+        return Delivery(self._store, directory, prefix, descriptions)
 
     def fetch(self, checkpoint: Checkpoint, directory: Path) -> Path:
         """Copy a checkpoint's files to a local directory; OSError if one is damaged."""
@@ -82,7 +82,7 @@ class Checkpoints:
         return directory
 
     def delete(self, key: str) -> None:
-        """Remove the stage's checkpoint (it is finished)."""
+        """Delete the stage's checkpoint, once the stage is finished."""
         checkpoint = self.newest(key)
         if checkpoint is not None:
             self._store.delete(f"stages/{key}/checkpoint.json")

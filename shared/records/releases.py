@@ -1,5 +1,7 @@
-"""What another release of Lineament wrote: while an installation is upgraded, or after it went
-back, the store holds records that the code that reads them does not know.
+"""Read records that another release of Lineament may have written.
+
+During an upgrade, and after going back to an older release, the store holds records whose form the
+running code does not know.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class OtherReleaseError(Exception):
-    """This release cannot read or compute it; the sentence is for the user.
+    """This release cannot read a record or compute a stage; the sentence is for the user.
 
-    `cause` is what a metric counts it under.
+    `cause` is the label under which a metric counts it.
     """
 
     def __init__(self, sentence: str, cause: Cause = "format") -> None:
@@ -26,9 +28,10 @@ class OtherReleaseError(Exception):
 
 
 def read_record(model: type[T], data: bytes, what: str) -> T:
-    """A record of the store; OtherReleaseError when this release does not understand it.
+    """Parse a record of the store; OtherReleaseError when this release does not understand it.
 
-    `what` names it in the sentence. What is no JSON at all is damaged: records are written whole.
+    `what` names the record in the message. A record that is not even JSON is reported as damaged,
+    since records are written whole.
     """
     try:
         return model.model_validate_json(data)
@@ -37,7 +40,7 @@ def read_record(model: type[T], data: bytes, what: str) -> T:
 
 
 def read_values(model: type[T], values: Any, what: str) -> T:
-    """`read_record` for a part of a record that was read already."""
+    """`read_record` for a part of a record whose JSON was parsed before."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Uploaded files in the store: the bytes by their digest, and what a user's name points to."""
+"""Uploaded files in the store: bytes under their digest, and users' names that point to them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class UploadStore:
         self._store = store
 
     def keep(self, info: UploadInfo, path: Path, owner: str = "") -> None:
-        """Take an inspected file into the store (it is moved), then let the name point to it.
+        """Move an inspected file into the store, then let its name point to it.
 
-        Bytes that are there already are written again: they are as new as the name then, so nobody
-        collects them as old in between.
+        Bytes that are there already are written again. That makes them as new as the name, so that
+        garbage collection does not take them for old in between.
         """
         self._store.put_file(f"blobs/{info.digest}", path)
         pointer = {**asdict(info), "owner": owner}
@@ -36,9 +36,9 @@ class UploadStore:
     def get(self, name: str) -> UploadInfo:
         """The upload of that name; NotFoundError if there is none."""
         pointer = self._read(name)
-        # Not the owner, who is no part of a resolved spec, nor what only a newer release knows.
-        known = {field.name for field in fields(UploadInfo)} & pointer.keys()
-        return UploadInfo(**{name: pointer[name] for name in known})
+        # Not the owner, who is no part of a resolved spec, nor fields of a newer release.
+        names = {field.name for field in fields(UploadInfo)} & pointer.keys()
+        return UploadInfo(**{name: pointer[name] for name in names})
 
     def find(self, name: str) -> UploadInfo | None:
         """The upload of that name, or None."""
@@ -48,7 +48,7 @@ class UploadStore:
             return None
 
     def owner(self, name: str) -> str:
-        """Who uploaded it: the name of an API key, "" without keys; NotFoundError as for `get`."""
+        """The uploader's API key by name, "" without keys; NotFoundError if there is no upload."""
         owner: str = self._read(name).get("owner", "")
         return owner
 
@@ -58,21 +58,21 @@ class UploadStore:
 
     def names(self) -> list[str]:
         """The names of all uploads, sorted."""
-        found = [info.name.removeprefix("uploads/") for info in self._store.list("uploads/")]
-        return sorted(name.removesuffix(".json") for name in found)
+        files = [info.name.removeprefix("uploads/") for info in self._store.list("uploads/")]
+        return sorted(file.removesuffix(".json") for file in files)
 
     def all(self) -> list[UploadInfo]:
         """Every upload, by name."""
         return [info for name in self.names() if (info := self.find(name)) is not None]
 
     def delete(self, name: str) -> None:
-        """Forget a name. The bytes stay: a plan may have pinned them, or another name."""
+        """Delete a name. The bytes stay, since a plan or another name may refer to them."""
         self._store.delete(_pointer(name))
 
     def read_small(self, info: UploadInfo, file: str) -> bytes | None:
         """A small file of an upload: the tokenizer.json itself, or a member of an archive.
 
-        The member may lie in a folder; None when there is none of that name or it is too large.
+        The member may lie in any folder. None when no member has that name or it is too large.
         """
         if info.format == "tokenizer":
             return self._store.get(f"blobs/{info.digest}")

@@ -1,1 +1,1 @@
-"""From a spec to a resolved one: everything that can move is pinned."""
+"""Resolve a spec: pin everything that it names and that could change."""

@@ -1,4 +1,4 @@
-"""The Hugging Face hub as planning needs it: which commit a name stands for, and small files."""
+"""The Hugging Face hub as planning needs it: the commit that a name stands for, and small files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.spec.errors import SpecError
 RepositoryKind = Literal["dataset", "model"]
 WORDS: dict[RepositoryKind, str] = {"dataset": "data set", "model": "model"}
 COMMIT = re.compile(r"[0-9a-f]{40}")
-TIMEOUT = 10.0  # seconds for one question to the hub
+TIMEOUT = 10.0  # seconds for one request to the hub
 MAX_FILE = 64 << 20  # bytes; the largest tokenizer.json in use has 33 MB
 
 
@@ -29,7 +29,7 @@ class HubUnreachable(SpecError):
 
 
 class HubResolver(Protocol):
-    """What `resolve` asks of a hub."""
+    """What `resolve` needs of a hub."""
 
     def commit(self, kind: RepositoryKind, name: str, revision: str | None) -> str:
         """The commit (40 hexadecimal digits) of a revision, or of the newest state.
@@ -57,19 +57,19 @@ class Hub:
         api = HfApi(endpoint=self._endpoint)
         ask = api.dataset_info if kind == "dataset" else api.model_info
         try:
-            found = ask(name, revision=revision, timeout=TIMEOUT).sha
+            commit = ask(name, revision=revision, timeout=TIMEOUT).sha
         except errors.RevisionNotFoundError as error:
             raise HubMissing(f"{name} has no revision {revision}") from error
         except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
             raise HubMissing(f"there is no public {WORDS[kind]} {name} on the hub") from error
         except Exception as error:  # the client's transport errors change with its releases
             raise HubDown(f"{type(error).__name__}: {error}") from error
-        if not found:
+        if not commit:
             raise HubMissing(f"{name} has no commit")
-        return found
+        return commit
 
     def file(self, name: str, commit: str, path: str) -> bytes | None:
-        """See HubResolver; the local cache of the hub is looked at first."""
+        """See HubResolver; the hub's local cache is tried first."""
         from huggingface_hub import errors, hf_hub_download
 
         try:
@@ -78,7 +78,7 @@ class Hub:
         except (errors.LocalEntryNotFoundError, OSError):
             pass
         try:
-            self.commit("model", name, commit)  # downloads try for long before they give up
+            self.commit("model", name, commit)  # gives up soon; a download would try for long
             return self._download(name, commit, path)
         except errors.LocalEntryNotFoundError:
             return None
@@ -86,18 +86,18 @@ class Hub:
             raise HubMissing(f"{name} has no {path}") from error
         except HubMissing:
             raise
-        except Exception:  # the stage that needs the file will say what is wrong with it
+        except Exception:  # the stage that needs the file reports what is wrong with it
             return None
 
     def _download(self, name: str, commit: str, path: str) -> bytes | None:
         from huggingface_hub import hf_hub_download
 
-        found = hf_hub_download(name, path, revision=commit, endpoint=self._endpoint)
-        return _small(Path(found))
+        file = hf_hub_download(name, path, revision=commit, endpoint=self._endpoint)
+        return _small(Path(file))
 
 
 class ProvisionalHub:
-    """Stands in for the hub when there is no network: nothing is pinned, everything plans."""
+    """Stands in for the hub when there is no network: nothing is pinned, yet any spec plans."""
 
     def commit(self, kind: RepositoryKind, name: str, revision: str | None) -> str:
         """Always "unresolved"."""

@@ -1,4 +1,4 @@
-"""What small files of a model directory say: config.json and tokenizer.json. Pure: bytes in."""
+"""Read the sizes in a model's config.json and tokenizer.json, given as bytes. No I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from shared.resolve.resolved import ImportedModel
 from shared.spec.models import Architecture
 
-# The same size under the names that architectures have given it; the first that is there counts.
+# The names that architectures give to each size; the first one present counts.
 _NAMES = {
     "hidden": ("hidden_size", "n_embd", "d_model"),
     "mlp": ("intermediate_size", "n_inner", "ffn_dim"),
@@ -22,26 +22,26 @@ _NAMES = {
     "rope_theta": ("rope_theta",),
     "norm_eps": ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon"),
 }
-# Architectures whose configuration ties the embeddings when it does not say.
+# Architectures that tie the embeddings when their configuration does not say.
 _TIED = frozenset({"gpt2", "gpt_neo", "opt", "gemma", "gemma2", "bloom", "falcon"})
 
 
 def read_config(data: bytes) -> ImportedModel | None:
-    """Shape and vocabulary in a config.json.
+    """The shape and the vocabulary size in a config.json.
 
-    None when it describes something else than a decoder of these sizes; ValueError when it is not
+    None when it describes something other than a decoder of these sizes; ValueError when it is not
     a JSON object.
     """
     config = _json_object(data)
-    found = {field: _first(config, names) for field, names in _NAMES.items()}
-    if found["rope_theta"] is None and isinstance(config.get("rope_parameters"), Mapping):
-        found["rope_theta"] = config["rope_parameters"].get("rope_theta")
-    if found["kv_heads"] is None:
-        found["kv_heads"] = found["heads"]
-    if found["mlp"] is None and isinstance(found["hidden"], int):
-        found["mlp"] = 4 * found["hidden"]
+    sizes = {field: _first(config, names) for field, names in _NAMES.items()}
+    if sizes["rope_theta"] is None and isinstance(config.get("rope_parameters"), Mapping):
+        sizes["rope_theta"] = config["rope_parameters"].get("rope_theta")
+    if sizes["kv_heads"] is None:
+        sizes["kv_heads"] = sizes["heads"]
+    if sizes["mlp"] is None and isinstance(sizes["hidden"], int):
+        sizes["mlp"] = 4 * sizes["hidden"]
     tied = config.get("tie_word_embeddings", config.get("model_type") in _TIED)
-    values = {field: value for field, value in found.items() if value is not None}
+    values = {field: value for field, value in sizes.items() if value is not None}
     try:
         shape = Architecture.model_validate({**values, "tied_embeddings": tied})
         return ImportedModel(architecture=shape, vocab_size=config["vocab_size"])
@@ -50,9 +50,9 @@ def read_config(data: bytes) -> ImportedModel | None:
 
 
 def vocabulary_size(data: bytes) -> int | None:
-    """The number of tokens in a tokenizer.json, added ones included.
+    """The number of tokens in a tokenizer.json, added tokens included.
 
-    None when it is of a kind without a list of tokens; ValueError when it is not a JSON object.
+    None for a kind of tokenizer without a list of tokens; ValueError when it is not a JSON object.
     """
     content = _json_object(data)
     model = content.get("model")
@@ -60,11 +60,13 @@ def vocabulary_size(data: bytes) -> int | None:
     if isinstance(vocabulary, list):
         highest = len(vocabulary) - 1
     elif isinstance(vocabulary, dict):
-        highest = max((one for one in vocabulary.values() if isinstance(one, int)), default=-1)
+        highest = max(
+            (token for token in vocabulary.values() if isinstance(token, int)), default=-1
+        )
     else:
         return None
     added = content.get("added_tokens") or ()
-    ids = [one.get("id") for one in added if isinstance(one, Mapping)]
+    ids = [entry.get("id") for entry in added if isinstance(entry, Mapping)]
     return int(max([highest, *(number for number in ids if isinstance(number, int))])) + 1
 
 

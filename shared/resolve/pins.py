@@ -1,4 +1,4 @@
-"""Hub names in a spec become commits."""
+"""Pin every hub name in a spec to a commit."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ from shared.spec.models import Model
 
 
 def pin(spec: Spec, hub: HubResolver) -> Spec:
-    """The spec with a commit for everything from the hub.
+    """The spec with a commit for everything that comes from the hub.
 
-    Raises SpecError or SpecErrors for what the hub does not have, HubUnreachable when it is silent.
+    Raises SpecError or SpecErrors for what the hub does not have, HubUnreachable when it does not
+    answer.
     """
     pins = _Pins(hub)
     pinned = spec.model_copy(
         update={
-            "corpora": {name: pins.corpus(name, one) for name, one in spec.corpora.items()},
-            "models": {name: pins.model(name, one) for name, one in spec.models.items()},
+            "corpora": {name: pins.corpus(name, corpus) for name, corpus in spec.corpora.items()},
+            "models": {name: pins.model(name, model) for name, model in spec.models.items()},
             "tokenizer": pins.tokenizer(spec.tokenizer),
-            "dictionaries": {n: pins.dictionaries(n, one) for n, one in spec.dictionaries.items()},
+            "dictionaries": {
+                name: pins.dictionaries(name, group) for name, group in spec.dictionaries.items()
+            },
         }
     )
     raise_all(pins.errors)
@@ -37,16 +40,16 @@ def pin(spec: Spec, hub: HubResolver) -> Spec:
 
 
 def revisions(spec: Spec) -> list[str | None]:
-    """The commits of everything in a spec; None for what is not from the hub."""
+    """The commit of everything in a spec; None for what does not come from the hub."""
     corpora = [corpus.revision for corpus in spec.corpora.values()]
     models = [model.import_.revision for model in spec.models.values() if model.import_]
     groups = [group.import_ for group in spec.dictionaries.values() if group.import_]
-    dictionaries = [one.revision for group in groups for one in group.values()]
+    dictionaries = [source.revision for group in groups for source in group.values()]
     return [*corpora, *models, *dictionaries, spec.tokenizer.revision]
 
 
 class _Pins:
-    """Looks up commits; what the hub does not have is collected in `errors`."""
+    """Looks up commits, and collects in `errors` what the hub does not have."""
 
     def __init__(self, hub: HubResolver) -> None:
         self._hub = hub
@@ -76,11 +79,11 @@ class _Pins:
         if group.import_ is None:
             return group
         pinned = dict(group.import_)
-        for model, known in group.import_.items():
-            if known.hub is not None:
+        for model, source in group.import_.items():
+            if source.hub is not None:
                 path = f"dictionaries.{name}.import.{model}.hub"
-                sha = self._commit("model", known.hub, known.revision, path)
-                pinned[model] = known.model_copy(update={"revision": sha})
+                sha = self._commit("model", source.hub, source.revision, path)
+                pinned[model] = source.model_copy(update={"revision": sha})
         return group.model_copy(update={"import_": pinned})
 
     def _commit(

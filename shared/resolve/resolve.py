@@ -1,4 +1,4 @@
-"""Pins everything in a spec that could move, and checks what can be known only then.
+"""Pin everything in a spec that could change, then check what only the pinned files show.
 
 Hub names become commits, upload names become digests, built-in texts become the digest of their
 content. What cannot work is refused here, before anything is queued.
@@ -9,11 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
-from shared.resolve.builtin_digests import (
-    BUILTIN_DIGESTS,
-    python_stdlib_digest,
-    python_stdlib_files,
-)
 from shared.resolve.hub import (
     Hub,
     HubMissing,
@@ -32,7 +27,9 @@ from shared.resolve.resolved import (
     UploadInfo,
 )
 from shared.resolve.sizes import ARCHIVES, too_many_tokens
+from shared.resolve.standard_library import python_stdlib_digest, python_stdlib_files
 from shared.spec import Spec
+from shared.spec.builtins import BUILTINS
 from shared.spec.check import check_shapes, check_vocabulary
 from shared.spec.errors import SpecError, raise_all
 
@@ -64,27 +61,27 @@ def resolve(
 ) -> ResolvedSpec:
     """The spec with its hub revisions, uploads and built-in texts pinned.
 
-    `uploads` finds an upload by name; `read_upload` gives a small file out of one (config.json of
-    an archive, tokenizer.json of an uploaded tokenizer), or None where it has none; without it such
-    files are checked by the stages alone. `language_model` is the server's, None where it has none.
-    Raises SpecError or SpecErrors, and HubUnreachable when the hub did not answer.
+    `uploads` finds an upload by name. `read_upload` reads a small file of one (config.json in an
+    archive, tokenizer.json of an uploaded tokenizer), or gives None where there is none; without
+    it only the stages check such files. `language_model` is the server's, None where it has none.
+    Raises SpecError or SpecErrors, and HubUnreachable when the hub does not answer.
     """
-    asked = spec.explain is not None and spec.explain.language_model
-    if asked and language_model is None:
+    needs_language_model = spec.explain is not None and spec.explain.language_model
+    if needs_language_model and language_model is None:
         raise SpecError("explain.language_model", NO_LANGUAGE_MODEL)
     pinned = pin(spec, hub)
-    found = _uploads(pinned, uploads)
-    files = _Files(found, hub, read_upload)
+    infos = _uploads(pinned, uploads)
+    files = _Files(infos, hub, read_upload)
     imported = _imported(pinned, files)
     vocabulary = _vocabulary(pinned, files)
     resolved = ResolvedSpec(
         spec=pinned,
-        uploads=found,
+        uploads=infos,
         builtins={c.builtin: _builtin(c.builtin) for c in pinned.corpora.values() if c.builtin},
         imported=imported,
         vocab_size=vocabulary,
         provisional=UNRESOLVED in revisions(pinned),
-        language_model=language_model if asked else None,
+        language_model=language_model if needs_language_model else None,
     )
     raise_all([*_misfits(resolved), *too_many_tokens(resolved)])
     return resolved
@@ -104,14 +101,14 @@ def _wanted_uploads(spec: Spec) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         if model.import_ is not None and model.import_.upload is not None:
             yield f"models.{name}.import.upload", model.import_.upload, ARCHIVES
     for name, group in spec.dictionaries.items():
-        for model_name, known in (group.import_ or {}).items():
-            if known.upload is not None:
+        for model_name, source in (group.import_ or {}).items():
+            if source.upload is not None:
                 path = f"dictionaries.{name}.import.{model_name}.upload"
-                yield path, known.upload, ARCHIVES
+                yield path, source.upload, ARCHIVES
 
 
 def _uploads(spec: Spec, find: FindUpload) -> dict[str, UploadInfo]:
-    found: dict[str, UploadInfo] = {}
+    infos: dict[str, UploadInfo] = {}
     errors: list[SpecError] = []
     for path, name, formats in _wanted_uploads(spec):
         info = find(name)
@@ -124,13 +121,13 @@ def _uploads(spec: Spec, find: FindUpload) -> dict[str, UploadInfo]:
         elif info.bytes == 0 or info.rows == 0:
             errors.append(SpecError(path, f"{name} is empty"))
         else:
-            found[name] = info
+            infos[name] = info
     raise_all(errors)
-    return found
+    return infos
 
 
 class _Files:
-    """Small files of imported models and tokenizers, wherever they come from."""
+    """Small files of imported models and tokenizers, from the hub or from uploads."""
 
     def __init__(
         self, uploads: dict[str, UploadInfo], hub: HubResolver, read: ReadUpload | None
@@ -149,7 +146,7 @@ class _Files:
             raise SpecError(path, str(error)) from None
 
     def of_upload(self, name: str, file: str, path: str) -> bytes | None:
-        """A file of an upload; None when nobody gave a way to read it."""
+        """A file of an upload; None when the caller gave no way to read uploads."""
         if self._read is None:
             return None
         data = self._read(self._uploads[name], file)
@@ -162,7 +159,7 @@ class _Files:
 
 
 def _imported(spec: Spec, files: _Files) -> dict[str, ImportedModel]:
-    found: dict[str, ImportedModel] = {}
+    imported: dict[str, ImportedModel] = {}
     for name, model in spec.models.items():
         source = model.import_
         if source is None:
@@ -173,16 +170,16 @@ def _imported(spec: Spec, files: _Files) -> dict[str, ImportedModel]:
         else:
             data = files.of_upload(source.upload or "", "config.json", f"{path}.upload")
         try:
-            known = read_config(data) if data is not None else None
+            config = read_config(data) if data is not None else None
         except ValueError as error:
             raise SpecError(path, f"its config.json {error}") from None
-        if known is not None:
-            found[name] = known
-    return found
+        if config is not None:
+            imported[name] = config
+    return imported
 
 
 def _vocabulary(spec: Spec, files: _Files) -> int | None:
-    """The tokenizer's number of tokens: read from it, else what the spec says it is."""
+    """The tokenizer's number of tokens: read from its file, else as the spec declares it."""
     tokenizer = spec.tokenizer
     if tokenizer.train is not None:
         return tokenizer.train.vocab_size
@@ -204,7 +201,7 @@ def _vocabulary(spec: Spec, files: _Files) -> int | None:
 
 
 def _misfits(resolved: ResolvedSpec) -> Iterator[SpecError]:
-    """Errors of shapes and vocabularies that the files of hub and uploads brought to light."""
+    """Errors of shapes and vocabularies that only the files of hub and uploads reveal."""
     spec, vocabulary = resolved.spec, resolved.vocab_size
     yield from check_shapes(
         spec, {name: model.architecture for name, model in resolved.imported.items()}
@@ -227,6 +224,5 @@ def _python_stdlib() -> BuiltinText:
 
 
 def _builtin(name: str) -> BuiltinText:
-    if name == "python-stdlib":
-        return _python_stdlib()
-    return BuiltinText(digest=BUILTIN_DIGESTS[name])
+    digest = BUILTINS[name].digest
+    return _python_stdlib() if digest is None else BuiltinText(digest=digest)

@@ -1,4 +1,4 @@
-"""A spec with everything that could move pinned to its content. Pure data: no input, no output."""
+"""A spec in which everything that could change is pinned to its content. Pure data, no I/O."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ UNRESOLVED = "unresolved"
 
 @dataclass(frozen=True)
 class UploadInfo:
-    """An upload as the store knows it: name, sha256 (hex), format, size and number of rows.
+    """An upload in the store: name, sha256 (hex), format, size and number of rows.
 
-    `rows` is None where the format has none or nobody counted.
+    `rows` is None where the format has none or they were not counted.
     """
 
     name: str
@@ -29,7 +29,7 @@ class UploadInfo:
 
 
 class BuiltinText(BaseModel):
-    """A built-in corpus: the digest that names its content, and its size where it is known."""
+    """A built-in corpus: the digest of its content, and its size in bytes where it is known."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,7 +38,7 @@ class BuiltinText(BaseModel):
 
 
 class ImportedModel(BaseModel):
-    """What the config.json of an imported model says."""
+    """The shape and the vocabulary size in the config.json of an imported model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,7 +50,7 @@ class PinnedLanguageModel(BaseModel):
     """The server's language model as it was when the spec was submitted.
 
     `endpoint` is the sha256 (hex) of its address and name, `prompts` that of the project's prompts
-    (see shared.stages.parameters.LanguageModel); `label` is what its operator calls it.
+    (see shared.stages.explain.LanguageModel); `label` is what its operator calls it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,9 +64,9 @@ class ResolvedSpec(BaseModel):
     """A spec whose hub revisions are commits, with the content of its uploads and built-in texts.
 
     `uploads` are keyed by upload name, `builtins` by the name of the text, `imported` by model (a
-    model whose configuration could not be read is missing). `vocab_size` is None where it cannot
-    be known before the tokenizer is there. `provisional` says that a revision is "unresolved".
-    `language_model` is there where the spec asks for it.
+    model whose configuration could not be read is missing). `vocab_size` is None where only the
+    tokenizer itself can show it. `provisional` means that a revision is "unresolved".
+    `language_model` is None unless the spec asks for one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

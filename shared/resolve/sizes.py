@@ -1,4 +1,4 @@
-"""How many tokens a spec may ask for: more than its corpora can have is refused."""
+"""Refuse a spec that asks for more tokens than its corpora can have."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ ARCHIVES = ("zip", "tar")
 
 
 def possible_tokens(resolved: ResolvedSpec, corpus: Corpus) -> int | None:
-    """More tokens than this the corpus cannot have; None when that is not known.
+    """An upper bound on the tokens of a corpus; None when there is none.
 
-    A token stands for a byte at least. Archives unpack to what `shared.data.archives` lets through;
+    A token takes at least a byte. Archives unpack to at most what `shared.data.archives` accepts;
     Parquet has no such limit.
     """
     size: int | None = None
@@ -64,17 +64,17 @@ def too_many_tokens(resolved: ResolvedSpec) -> Iterator[SpecError]:
 def _too_few_held_out(
     resolved: ResolvedSpec, path: str, tokens: int, corpora: tuple[str, ...]
 ) -> Iterator[SpecError]:
-    """An error when the validation splits cannot have so many tokens, at a byte each."""
+    """An error when the validation splits cannot have `tokens` tokens of at least a byte each."""
     held_out = 0.0
     for name in corpora:
         corpus = resolved.spec.corpora[name]
         possible, limit = possible_tokens(resolved, corpus), corpus.byte_limit
-        known = [] if possible is None else [possible * corpus.validation]
+        bounds = [] if possible is None else [possible * corpus.validation]
         if limit is not None:  # of training text; held-out text is limited in proportion
-            known.append(limit * corpus.validation / (1 - corpus.validation))
-        if not known:
+            bounds.append(limit * corpus.validation / (1 - corpus.validation))
+        if not bounds:
             return
-        held_out += min(known)
+        held_out += min(bounds)
     if tokens > held_out:
         yield SpecError(
             path,

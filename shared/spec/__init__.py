@@ -1,4 +1,4 @@
-"""The user's spec: `load_spec` reads and checks it, the models say what is in it."""
+"""The user's spec: `load_spec` reads and checks it into pydantic models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all parts of a spec have in common: the base model and the types of its fields."""
+"""The base model of all parts of a spec, and the types of their fields."""
 
 from __future__ import annotations
 
@@ -23,18 +23,12 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 MISTAKE = "mistake"  # the type of our own errors: the message is a sentence for the user
-LATER = "later"  # the same for what is not available yet
 MAX_TOKENS = 10**13  # more than any corpus has; keeps estimates and loops finite
 
 
 def mistake(message: str, field: str | None = None) -> PydanticCustomError:
     """An error at the place that is being validated, or at `field` below it."""
     return PydanticCustomError(MISTAKE, "{message}", {"message": message, "field": field})
-
-
-def not_available_yet(what: str, field: str | None = None) -> PydanticCustomError:
-    """Like `mistake`, for what a later version will do."""
-    return PydanticCustomError(LATER, "{message}", {"message": what, "field": field})
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -47,9 +41,9 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 class Part(BaseModel):
-    """Base of every part of a spec: frozen, and nothing unknown gets in.
+    """Base of every part of a spec: frozen, and refuses unknown fields.
 
-    `HINTS` maps a wrong field that people will write to the sentence that helps them.
+    `HINTS` maps a wrong field that people are likely to write to a sentence that helps them.
     """
 
     model_config = ConfigDict(
@@ -68,13 +62,13 @@ class Part(BaseModel):
     def _only_known_fields(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        known = [field.alias or name for name, field in cls.model_fields.items()]
+        fields = [field.alias or name for name, field in cls.model_fields.items()]
         for name in values:
-            if name in known:
+            if name in fields:
                 continue
             if name in cls.HINTS:
                 raise mistake(cls.HINTS[name], name)
-            raise mistake(f"is not a field here; {suggestion(str(name), known)}", str(name))
+            raise mistake(f"is not a field here; {suggestion(str(name), fields)}", str(name))
         return values
 
     def exactly_one(self, *names: str) -> Self:
@@ -116,7 +110,7 @@ class Between:
 
 @dataclass(frozen=True)
 class Pattern:
-    """Text that matches a regular expression as a whole; `words` say which text that is."""
+    """Text that matches a regular expression as a whole; `words` describe it to the user."""
 
     expression: str
     words: str
@@ -139,20 +133,15 @@ class Pattern:
 
 @dataclass(frozen=True)
 class OneOf:
-    """A word out of those that are available; planned ones get a sentence of their own."""
+    """A word out of the names of a registry; otherwise as a Literal."""
 
-    available: tuple[str, ...]
-    later: tuple[str, ...] = ()
-
-    def _check(self, value: Any) -> Any:
-        if isinstance(value, str) and value in self.later:
-            raise not_available_yet(f"{value} (there is {', '.join(self.available)})")
-        return value
+    names: tuple[str, ...]
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self._check, handler(source))
+        del source, handler
+        return core_schema.literal_schema(list(self.names))
 
 
 @dataclass(frozen=True)
@@ -184,19 +173,19 @@ class Distinct:
 
 
 def shown(value: object) -> str:
-    """A value as an error shows it: quoted when it is text, and never long."""
+    """A value as error messages show it: quoted when it is text, and cut when it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _whole(value: Any) -> Any:
-    """1e6 is a whole number too."""
+    """The value, as an int where it is a float without a fraction: 1e6 is a whole number too."""
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         return int(value)
     return value
 
 
-# Strict: "12" and true are not numbers, 12 is not text.
+# Strict: "12" and true are no numbers, and 12 is no text.
 Whole = Annotated[int, Strict(), BeforeValidator(_whole, json_schema_input_type=int)]
 Number = Annotated[float, Strict(), AllowInfNan(False)]
 Flag = Annotated[bool, Strict()]

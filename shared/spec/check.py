@@ -19,10 +19,11 @@ from shared.spec.lineage import (
     topological,
 )
 from shared.spec.models import Architecture, Model
+from shared.spec.variants import VARIANTS
 
 
 def check(spec: Spec) -> None:
-    """Raise SpecError or SpecErrors for what can be known before anything is looked up."""
+    """Raise SpecError or SpecErrors for every mistake that shows without looking anything up."""
     if not spec.models:
         raise SpecError("models", "must have at least one model")
     if len(member_names(spec)) > MANY:
@@ -55,7 +56,7 @@ def _unknown_names(spec: Spec) -> Iterator[SpecError]:
     for name, tracking in spec.tracking.items():
         path = f"tracking.{name}"
         yield from _corpora(spec, f"{path}.corpora", tracking.corpora)
-        yield from _known(
+        yield from _missing(
             "dictionary", {f"{path}.dictionary": tracking.dictionary}, spec.dictionaries
         )
     for name, grid in spec.stability.items():
@@ -67,7 +68,7 @@ def _unknown_names(spec: Spec) -> Iterator[SpecError]:
     elif spec.explain is not None:
         wanted = enumerate(spec.explain.tracking or ())
         paths = {f"explain.tracking.{number}": name for number, name in wanted}
-        yield from _known("tracking", paths, spec.tracking)
+        yield from _missing("tracking", paths, spec.tracking)
 
 
 def _names_in_model(spec: Spec, path: str, name: str) -> Iterator[SpecError]:
@@ -100,24 +101,25 @@ def _names_in_dictionaries(spec: Spec) -> Iterator[SpecError]:
 
 
 def _corpora(spec: Spec, path: str, names: Iterable[str]) -> Iterator[SpecError]:
-    yield from _known(
+    yield from _missing(
         "corpus", {f"{path}.{number}": name for number, name in enumerate(names)}, spec.corpora
     )
 
 
 def _models(spec: Spec, names: Mapping[str, str]) -> Iterator[SpecError]:
-    yield from _known("model", names, spec.models)
+    yield from _missing("model", names, spec.models)
 
 
 def _members(spec: Spec, names: Mapping[str, str]) -> Iterator[SpecError]:
-    """Errors for names of models or checkpoints that there are not."""
-    yield from _known("model", names, member_names(spec))
+    """Errors for names that are neither a model nor a checkpoint."""
+    yield from _missing("model", names, member_names(spec))
 
 
-def _known(what: str, names: Mapping[str, str], known: Iterable[str]) -> Iterator[SpecError]:
+def _missing(what: str, names: Mapping[str, str], defined: Iterable[str]) -> Iterator[SpecError]:
+    """Errors for names, by the path of their field, that are not defined."""
     for path, name in names.items():
-        if name not in known:
-            yield SpecError(path, f"there is no {what} {name}; {suggestion(name, known)}")
+        if name not in defined:
+            yield SpecError(path, f"there is no {what} {name}; {suggestion(name, defined)}")
 
 
 def _cycles(spec: Spec) -> Iterator[SpecError]:
@@ -161,7 +163,7 @@ def check_vocabulary(spec: Spec, vocabulary: int) -> Iterator[SpecError]:
 
 # ------------------------------------------------------------------------------- shapes
 
-# `context` and `vocab_size` may differ: the one has no tensor, the other is the tokenizer's.
+# `context` and `vocab_size` may differ: the first has no tensor, the second is the tokenizer's.
 _SHAPE = (
     "hidden",
     "mlp",
@@ -181,9 +183,9 @@ def check_shapes(
     merges = {f"models.{n}.merge": m.merge for n, m in spec.models.items() if m.merge}
     sweeps = {f"sweeps.{n}": s for n, s in spec.sweeps.items()}
     for path, pair in {**merges, **sweeps}.items():
-        zero = architecture_of(spec, pair.at_zero, imported)
-        one = architecture_of(spec, pair.at_one, imported)
-        difference = _difference(zero, one) if zero and one else None
+        at_zero = architecture_of(spec, pair.at_zero, imported)
+        at_one = architecture_of(spec, pair.at_one, imported)
+        difference = _difference(at_zero, at_one) if at_zero and at_one else None
         if difference:
             yield SpecError(
                 path, f"{pair.at_zero} and {pair.at_one} have different shapes ({difference})"
@@ -194,10 +196,10 @@ def check_shapes(
 
 
 def _block(spec: Spec, name: str, model: Model, shape: Architecture | None) -> Iterator[SpecError]:
-    """The error of a model that is trained on blocks longer than it reads, told at its root."""
+    """The error of a model trained on blocks longer than its context, reported at its root."""
     members = family(spec)
-    above = [spec.models[members[one].model] for one in ancestry(spec, name)]
-    roots = [one for one in above if one.pretrain is not None]
+    ancestors = [spec.models[members[ancestor].model] for ancestor in ancestry(spec, name)]
+    roots = [ancestor for ancestor in ancestors if ancestor.pretrain is not None]
     if shape is None or model.training is None or spec.block <= shape.context:
         return
     if model.pretrain is not None or not roots:
@@ -208,13 +210,13 @@ def _block(spec: Spec, name: str, model: Model, shape: Architecture | None) -> I
         )
 
 
-def _difference(zero: Architecture, one: Architecture) -> str | None:
-    found = [
-        f"{field} {getattr(zero, field)} against {getattr(one, field)}"
+def _difference(first: Architecture, second: Architecture) -> str | None:
+    differences = [
+        f"{field} {getattr(first, field)} against {getattr(second, field)}"
         for field in _SHAPE
-        if getattr(zero, field) != getattr(one, field)
+        if getattr(first, field) != getattr(second, field)
     ]
-    return ", ".join(found) or None
+    return ", ".join(differences) or None
 
 
 def _dictionary_shapes(
@@ -222,10 +224,10 @@ def _dictionary_shapes(
 ) -> Iterator[SpecError]:
     recipes: list[tuple[str, Recipe, tuple[str, ...]]] = [
         *(
-            (f"dictionaries.{n}", one, group_models(spec, n))
-            for n, one in spec.dictionaries.items()
+            (f"dictionaries.{name}", group, group_models(spec, name))
+            for name, group in spec.dictionaries.items()
         ),
-        *((f"stability.{n}", one, (one.model,)) for n, one in spec.stability.items()),
+        *((f"stability.{name}", grid, (grid.model,)) for name, grid in spec.stability.items()),
     ]
     for path, recipe, models in recipes:
         shapes = {
@@ -264,9 +266,9 @@ def _groups(spec: Spec) -> Iterator[SpecError]:
                 f"dictionaries.{name}.l1",
                 f"has no number for {', '.join(without)} and no default",
             )
-        if group.variant == "crosscoder" and not group_edges(spec, name):
+        if VARIANTS[group.variant].per == "edge" and not group_edges(spec, name):
             yield SpecError(
-                f"dictionaries.{name}.models", "have no parent and child for a crosscoder"
+                f"dictionaries.{name}.models", f"have no parent and child for a {group.variant}"
             )
     for name, grid in spec.stability.items():
         yield from _has_data(spec, f"stability.{name}.model", grid.model)
@@ -285,14 +287,15 @@ def _has_data(spec: Spec, path: str, model: str) -> Iterator[SpecError]:
 def _controls(spec: Spec) -> Iterator[SpecError]:
     for name, tracking in spec.tracking.items():
         path, group = f"tracking.{name}", spec.dictionaries[tracking.dictionary]
-        if group.variant == "crosscoder":
+        if VARIANTS[group.variant].per == "edge":
             yield SpecError(
                 f"{path}.dictionary",
-                f"{tracking.dictionary} is a crosscoder, which compares parent and child by itself",
+                f"{tracking.dictionary} is a {group.variant}, which compares parent and child by "
+                "itself",
             )
         wanted = {"seeds": tracking.controls.seeds, "crossed": tracking.controls.crossed}
-        for control, asked in wanted.items():
-            if asked and len(group.seeds) < 2:
+        for control, enabled in wanted.items():
+            if enabled and len(group.seeds) < 2:
                 yield SpecError(
                     f"{path}.controls.{control}",
                     f"needs two numbers in dictionaries.{tracking.dictionary}.seeds, "

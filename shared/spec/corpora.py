@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -14,16 +14,19 @@ from shared.spec.base import (
     Label,
     Name,
     Number,
+    OneOf,
     Part,
     Revision,
     UploadName,
     Whole,
     mistake,
 )
+from shared.spec.builtins import BUILTINS
+from shared.spec.registry import prose
 
 BYTE_LEVEL_VOCABULARY = 257  # 256 bytes and end-of-text
 MAX_VOCABULARY = 2_000_000
-Builtin = Literal["python-stdlib", "baby", "stories", "lua"]
+Builtin = Annotated[str, OneOf(tuple(BUILTINS))]
 GENERATED_TOKENS = 1_000_000  # of a text that a generator could write without end
 BYTES_PER_TOKEN = 6  # bytes of text kept for each token asked for; tokenizers need 3 to 5
 
@@ -41,7 +44,9 @@ class Corpus(Part):
         "text", description="Column (Parquet, hub) or key (JSONL) that holds the text."
     )
     upload: UploadName | None = Field(None, description="Name of a file uploaded before.")
-    builtin: Builtin | None = Field(None, description="Text that comes with Lineament.")
+    builtin: Builtin | None = Field(
+        None, description=f"Text that comes with Lineament ({prose(BUILTINS)})."
+    )
     fraction: Annotated[Number, Between(0, 1, above=True)] = Field(
         1.0, description="Seeded share of the documents that is used."
     )
@@ -70,7 +75,7 @@ class Corpus(Part):
     @property
     def token_limit(self) -> int | None:
         """At most so many training tokens; None for all there are."""
-        generated = self.builtin is not None and self.builtin != "python-stdlib"
+        generated = self.builtin is not None and BUILTINS[self.builtin].generated
         return self.max_tokens or (GENERATED_TOKENS if generated else None)
 
     @property

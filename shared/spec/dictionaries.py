@@ -14,6 +14,7 @@ from shared.spec.base import (
     HubId,
     MemberName,
     Number,
+    OneOf,
     Part,
     Pattern,
     Revision,
@@ -23,13 +24,22 @@ from shared.spec.base import (
     mistake,
     shown,
 )
-from shared.spec.variants import REVIVE, check_variant, sparsity_field, wrong_prefixes
+from shared.spec.own_settings import in_spec
+from shared.spec.registry import prose
+from shared.spec.variants import (
+    DEFAULT,
+    DEFAULT_WITH_K,
+    OF_ONE_SIZE,
+    SPARSITIES,
+    VARIANTS,
+    check_variant,
+    sparsity_field,
+    taking,
+)
+from shared.spec.variants.base import MAX_FEATURES, Features, Revive
 
-MAX_FEATURES = 1 << 24
 Hook = Literal["mlp_post", "mlp_out", "attn_out", "resid_pre", "resid_post"]
-Variant = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka", "crosscoder"]
-Revive = Literal["ghost", "resample", "aux", "none"]
-Features = Annotated[Whole, Between(1, MAX_FEATURES)]
+Variant = Annotated[str, OneOf(tuple(VARIANTS))]
 Steps = Annotated[Whole, Between(0, 10**9)]
 L1 = Annotated[Number, Between(0, 1000)]
 L0 = Annotated[Number, Between(0, MAX_FEATURES, above=True)]
@@ -60,35 +70,22 @@ PathInRepository = Annotated[
 ]
 
 
-class Recipe(Part):
-    """How a dictionary is trained: what single dictionaries and grids of them have in common."""
+@in_spec(VARIANTS)
+class VariantChoice(Part):
+    """Where a dictionary is trained, and which variant it is, with the settings of each variant."""
 
     hook: Hook = Field("mlp_post", description="Hook point whose activations are decomposed.")
     layer: Annotated[Whole, Between(0, 999)] = Field(0, description="Layer of the hook point.")
-    # relu, because of all variants two of its seeds share the most features (docs/method.md).
     variant: Variant = Field(
-        "relu",
-        description="Kind of dictionary; a crosscoder is trained for every edge. By default "
-        "batchtopk where k is given, otherwise relu.",
+        DEFAULT,
+        description=f"Kind of dictionary ({prose(VARIANTS)}). By default {DEFAULT_WITH_K} where k "
+        f"is given, otherwise {DEFAULT}.",
     )
-    decoder_norm: Literal["unit", "penalised"] = Field(
-        "unit",
-        description="relu: decoder directions of unit norm, or free ones whose norm weights the "
-        "penalty.",
-    )
-    aux_coefficient: Annotated[Number, Between(0, 1000)] | None = Field(
-        None,
-        description="Weight of the loss that dead features take part in (variants with k); 1/32 "
-        "by default.",
-    )
-    bandwidth: Annotated[Number, Between(0, 1000, above=True)] | None = Field(
-        None, description="jumprelu: width of the pseudo-derivative."
-    )
-    prefixes: Annotated[tuple[Features, ...], Distinct(most=64)] | None = Field(
-        None,
-        description="matryoshka: sizes of the nested dictionaries, the last one the whole; a "
-        "sixteenth, an eighth .. of the features by default.",
-    )
+
+
+class Recipe(VariantChoice):
+    """How a dictionary is trained: what single dictionaries and grids of them have in common."""
+
     sparsity_warmup_steps: Steps = Field(
         0, description="Steps over which the penalty rises from 0."
     )
@@ -119,17 +116,16 @@ class Recipe(Part):
     @model_validator(mode="before")
     @classmethod
     def _variant_of_sparsity(cls, values: Any) -> Any:
-        """Without a variant, k alone means batchtopk."""
+        """Without a variant, k alone means DEFAULT_WITH_K."""
         if not isinstance(values, Mapping) or "variant" in values:
             return values
-        given = [name for name in ("l1", "l0", "k") if values.get(name) is not None]
-        return {**values, "variant": "batchtopk"} if given == ["k"] else values
+        given = [name for name in SPARSITIES if values.get(name) is not None]
+        return {**values, "variant": DEFAULT_WITH_K} if given == ["k"] else values
 
     @property
     def reviving(self) -> Revive:
         """What is done about dead features: as given, or the variant's default."""
-        default: Any = REVIVE[self.variant][0]
-        return self.revive or default
+        return self.revive or VARIANTS[self.variant].revivals[0]
 
 
 class ImportedDictionary(Part):
@@ -167,7 +163,7 @@ class Dictionaries(Recipe):
     features: Features | None = Field(None, description="Number of features; or give expansion.")
     l1: L1ByModel | None = Field(
         None,
-        description="Weight of the penalty (relu, gated, jumprelu), or one for each model "
+        description=f"Weight of the penalty ({taking('l1')}), or one for each model "
         "(`default` for the others); or give l0.",
     )
     l0: L0 | None = Field(
@@ -175,8 +171,7 @@ class Dictionaries(Recipe):
     )
     k: Features | None = Field(
         None,
-        description="Active features of a token (topk, batchtopk, matryoshka, crosscoder; a mean "
-        "for all but topk).",
+        description=f"Active features of a token, exactly or on average ({taking('k')}).",
     )
     tokens: Count | None = Field(None, description="Activation vectors it is trained on.")
     seeds: Seeds = Field((0,), description="One dictionary of each model for every number.")
@@ -205,39 +200,37 @@ class Dictionaries(Recipe):
         self.exactly_one("expansion", "features")
         if self.tokens is None:
             raise mistake("is missing", "tokens")
-        given = self.model_dump(exclude={"import_"})
-        sparsity_field(self.variant, given)
-        check_variant(self.variant, given)
-        wrong = wrong_prefixes(self.prefixes, self.features) if self.prefixes else None
-        if wrong is not None:
-            raise wrong
+        sparsity_field(self.variant, {name: getattr(self, name) for name in SPARSITIES})
+        check_variant(self.variant, self)
+        VARIANTS[self.variant].settings.of(self).check(self.features)
         if self.k is not None and self.features is not None and self.k > self.features:
             raise mistake(f"must be at most the {self.features} features, not {self.k}", "k")
         if self.l0 is not None and self.features is not None and self.l0 >= self.features:
             raise mistake(f"must be below the {self.features} features, not {self.l0:g}", "l0")
-        if self.variant == "crosscoder":
-            self._is_crosscoder()
+        if VARIANTS[self.variant].per == "edge":
+            self._is_of_an_edge()
         return self
 
     def _only_imported(self) -> None:
-        for field in ("expansion", "features", "l1", "l0", "k", "prefixes", "tokens", "revive"):
+        for field in ("expansion", "features", *SPARSITIES, *OF_ONE_SIZE, "tokens", "revive"):
             if getattr(self, field) is not None:
                 raise mistake("does not belong to dictionaries that exist", field)
-        if self.variant == "crosscoder":
-            raise mistake("a crosscoder is trained here, not imported", "import")
+        if VARIANTS[self.variant].per == "edge":
+            raise mistake(f"a {self.variant} is trained here, not imported", "import")
         if self.models != "all":
             raise mistake("are the names in import when dictionaries exist; leave it out", "models")
         if len(self.seeds) > 1:
             raise mistake("has one number when dictionaries exist", "seeds")
 
-    def _is_crosscoder(self) -> None:
+    def _is_of_an_edge(self) -> None:
+        variant = self.variant
         if len(self.seeds) > 1:
-            raise mistake("has one number for a crosscoder", "seeds")
+            raise mistake(f"has one number for a {variant}", "seeds")
         if self.init != "independent":
-            raise mistake(f"must be independent for a crosscoder, not {self.init}", "init")
+            raise mistake(f"must be independent for a {variant}, not {self.init}", "init")
         if self.harvest == "shards":
             raise mistake(
-                "must be auto or stream for a crosscoder, which reads two models", "harvest"
+                f"must be auto or stream for a {variant}, which reads two models", "harvest"
             )
 
     @property

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 
 class SpecError(ValueError):
-    """One thing that is wrong with a spec.
+    """A mistake in a spec.
 
     `path` is the field in the user's words ("models.merge.t"), `message` what is wrong with it;
     str() is both: "models.merge.t: must be between 0 and 1, not 1.5". `errors` lists all problems,
-    so that a caller treats one and several (`SpecErrors`) alike.
+    so that callers can treat one and several (`SpecErrors`) alike.
     """
 
     def __init__(self, path: str, message: str) -> None:
@@ -24,15 +24,8 @@ class SpecError(ValueError):
         return (self,)
 
 
-class NotAvailableYet(SpecError):
-    """The spec asks for something that is planned but not built; it is refused, never ignored."""
-
-    def __init__(self, path: str, what: str) -> None:
-        super().__init__(path, f"not available yet: {what}")
-
-
 class SpecErrors(SpecError):
-    """Several problems at once; str() has one per line, `path` and `message` are the first's."""
+    """Several mistakes at once; str() has one per line, `path` and `message` are the first's."""
 
     def __init__(self, errors: Sequence[SpecError]) -> None:
         super().__init__(errors[0].path, errors[0].message)
@@ -46,7 +39,7 @@ class SpecErrors(SpecError):
 
 
 def raise_all(errors: Sequence[SpecError]) -> None:
-    """Raise nothing, the one error, or all of them as SpecErrors."""
+    """Raise the errors: a single one as it is, several as SpecErrors, nothing if there is none."""
     if len(errors) == 1:
         raise errors[0]
     if errors:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from shared.lineage.explanations.feature_status import FEATURE_STATUSES
 from shared.spec.base import Between, Count, Distinct, Flag, Name, Part, Whole, mistake
 
 MOST_FEATURES = 10_000  # of one status; a dictionary has no more that anybody reads
@@ -27,7 +28,7 @@ class Explain(Part):
 
     features: Annotated[Whole, Between(1, MOST_FEATURES)] = Field(
         50,
-        description="Features of each status (universal, persisting, emerging, disappearing) of "
+        description=f"Features of each status ({', '.join(FEATURE_STATUSES)}) of "
         "each model that the language model explains and the report lists. Rules name all.",
     )
     language_model: Flag = Field(

@@ -1,8 +1,8 @@
-"""The family of an experiment: its models and the checkpoints of their training, and who descends
-from whom. Everything that asks for models, parents or edges asks here.
+"""The family of an experiment: its models, the checkpoints of their training, and their parents.
 
-A checkpoint is a model named {model}@{step}, the parent of the next one; the model itself comes
-last. The first checkpoint's parent is the model that the training started from, if it is one.
+All code that needs models, parents or edges gets them here. A checkpoint is a model named
+{model}@{step}, the parent of the next one; the model itself comes last. The first checkpoint's
+parent is the model that the training started from, if it started from one.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from graphlib import TopologicalSorter
 
 from shared.spec.document import Spec
 
-CHECKPOINT = "@"  # between the name of a model and a step; no name has one
+CHECKPOINT = "@"  # between the name of a model and a step; no other name contains it
 
 
 @dataclass(frozen=True)
 class Member:
-    """A model of the family: `model` is its name in the spec, `step` says which checkpoint it is.
+    """A model of the family: `model` is its name in the spec, `step` that of a checkpoint or None.
 
     `corpora` are those it adds to the data distribution of its ancestors.
     """
@@ -44,13 +44,13 @@ def split_name(name: str) -> tuple[str, int | None]:
 def member_names(spec: Spec) -> tuple[str, ...]:
     """Names of all members in the order of the spec, checkpoints before their model.
 
-    Needs no order of descent, so it works for a spec with a cycle too.
+    Works for a spec with a cycle too, since it needs no order of descent.
     """
     return tuple(member.name for member in _members(spec))
 
 
 def family(spec: Spec) -> dict[str, Member]:
-    """All members by name, ancestors before descendants; graphlib.CycleError where impossible."""
+    """All members by name, ancestors before descendants; graphlib.CycleError on a cycle."""
     members = {member.name: member for member in _members(spec)}
     parents = {name: member.parents for name, member in members.items()}
     return {name: members[name] for name in TopologicalSorter(parents).static_order()}

@@ -1,4 +1,4 @@
-"""Who descends from whom, and what follows from it."""
+"""Descent in the family: edges, ancestors, and the data and shapes that models inherit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.spec.models import Architecture
 
 
 def lineage_edges(spec: Spec) -> tuple[tuple[str, str], ...]:
-    """All (parent, child) pairs of the family, children in order; a merge has two parents."""
+    """All (parent, child) pairs of the family, children in order; a merge has several parents."""
     return tuple(
         (parent, child.name) for child in family(spec).values() for parent in child.parents
     )
@@ -24,7 +24,7 @@ def group_edges(spec: Spec, group: str) -> tuple[tuple[str, str], ...]:
 
 
 def ancestor_pairs(spec: Spec, group: str) -> tuple[tuple[str, str], ...]:
-    """(ancestor, descendant) pairs of the group's models that are no edges, in family order."""
+    """(ancestor, descendant) pairs of the group's models that are not edges, in family order."""
     models, edges = group_models(spec, group), set(lineage_edges(spec))
     members, place = family(spec), {name: number for number, name in enumerate(models)}
     pairs = (
@@ -53,30 +53,30 @@ def ancestry(spec: Spec, model: str) -> tuple[str, ...]:
 
 
 def ancestry_in(members: Mapping[str, Member], model: str) -> tuple[str, ...]:
-    """`ancestry` where the family is there already."""
-    found: dict[str, None] = {}
+    """`ancestry` for a caller that has the family already."""
+    ancestors: dict[str, None] = {}
 
     def visit(name: str) -> None:
-        if name not in found:
+        if name not in ancestors:
             for parent in members[name].parents:
                 visit(parent)
-            found[name] = None
+            ancestors[name] = None
 
     visit(model)
-    return tuple(found)
+    return tuple(ancestors)
 
 
 def roots(spec: Spec, model: str) -> frozenset[str]:
-    """The models without parents that a model descends from, itself if it has none.
+    """The models without parents that a model descends from, or itself if it has no parents.
 
-    A checkpoint of a pre-training is the start of its run and so the root of it.
+    The first checkpoint of a pre-training has no parent, so it is the root of that run.
     """
     members = family(spec)
     return frozenset(name for name in ancestry_in(members, model) if not members[name].parents)
 
 
 def shares_basis(spec: Spec, parent: str, child: str) -> bool:
-    """Whether both models read the same basis: their weights go back to the same roots.
+    """Whether both models use the same basis: their weights go back to the same roots.
 
     A merge of models with different roots mixes two bases.
     """
@@ -93,7 +93,7 @@ def distribution(spec: Spec, model: str) -> tuple[str, ...]:
 def architecture_of(
     spec: Spec, model: str, imported: Mapping[str, Architecture] | None = None
 ) -> Architecture | None:
-    """The shape a model has from the root it descends from; None for an unread import."""
+    """The shape that a model has from its root; None for an import whose shape is not read yet."""
     members = family(spec)
     for name in ancestry_in(members, model):
         pretrain = spec.models[members[name].model].pretrain

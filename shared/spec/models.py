@@ -25,36 +25,15 @@ from shared.spec.base import (
     mistake,
 )
 from shared.spec.corpora import MAX_VOCABULARY
+from shared.spec.merges import DEFAULT, DIRECTED
+from shared.spec.own_settings import check_owned, in_spec
+from shared.spec.registry import prose
 
 MAX_WIDTH = 1 << 20
 MAX_CHECKPOINTS = 64  # of one run
 Width = Annotated[Whole, Between(1, MAX_WIDTH)]
 Corpora = Annotated[tuple[Name, ...], Distinct()]
-Method = Annotated[
-    Literal["slerp"],
-    OneOf(
-        ("slerp",),
-        later=(
-            "linear",
-            "ties",
-            "dare_ties",
-            "dare_linear",
-            "task_arithmetic",
-            "breadcrumbs",
-            "breadcrumbs_ties",
-            "della",
-            "della_linear",
-            "model_stock",
-            "multislerp",
-            "nearswap",
-            "nuslerp",
-            "karcher",
-            "sce",
-            "arcee_fusion",
-            "passthrough",
-        ),
-    ),
-]
+Method = Annotated[str, OneOf(tuple(DIRECTED))]
 DIRECTION = "does not say which parent is t = 0; name the parents by at_zero and at_one"
 
 
@@ -172,12 +151,15 @@ class Finetune(Training):
     )
 
 
+@in_spec(DIRECTED)
 class Parents(Part):
-    """Two models and the direction between them."""
+    """Two models and the direction between them, with the settings of each method."""
 
     HINTS: ClassVar[Mapping[str, str]] = {"base_model": DIRECTION, "models": DIRECTION}
 
-    method: Method = Field("slerp", description="How the weights are combined.")
+    method: Method = Field(
+        DEFAULT, description=f"How the weights are combined ({prose(DIRECTED)})."
+    )
     at_zero: Name = Field(description="The model that t = 0 gives back.")
     at_one: Name = Field(description="The model that t = 1 gives back.")
 
@@ -185,6 +167,7 @@ class Parents(Part):
     def _two_parents(self) -> Self:
         if self.at_zero == self.at_one:
             raise mistake(f"must be another model than at_zero, both are {self.at_one}", "at_one")
+        check_owned(DIRECTED, self.method, self)
         return self
 
 

@@ -1,7 +1,7 @@
-"""From the text of a spec, YAML or JSON, to plain values; nothing in it can do harm.
+"""Read the text of a spec, YAML or JSON, into plain values; no text can do harm.
 
-YAML is read event by event from libyaml's scanner: no anchors and aliases (a kilobyte of them can
-stand for gigabytes), no tags, no recursion, every mapping key once. Plain words mean what they
+YAML is read event by event from libyaml's parser: no anchors and aliases (a kilobyte of them can
+stand for gigabytes), no tags, no recursion, every mapping key once. Unquoted words mean what they
 mean in YAML 1.2: `2e-5` is a number and `no` a word.
 """
 
@@ -19,7 +19,7 @@ from shared.spec.errors import SpecError
 SPEC_LIMIT = 1 << 20  # 1 MiB; the paper's spec has 4 KiB
 MAX_DEPTH = 20  # levels; a spec has 6
 MAX_NODES = 100_000  # scalars, lists and mappings
-ROOT = "spec"  # the path of an error that belongs to no field
+ROOT = "spec"  # the path in errors that belong to no field
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = re.compile(r"~|null|Null|NULL|")
@@ -65,12 +65,12 @@ def _read_json(text: str) -> Any:
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    mapping: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in mapping:
             raise SpecError(ROOT, f"has the field {key[:100]!r} twice in one place")
-        found[key] = value
-    return found
+        mapping[key] = value
+    return mapping
 
 
 def _no_constant(word: str) -> Never:
@@ -78,7 +78,7 @@ def _no_constant(word: str) -> Never:
 
 
 def _checked(value: Any) -> Any:
-    """The value itself, once its depth and the number of its nodes are known to be fine."""
+    """The value itself; SpecError when it is nested too deep or has too many nodes."""
     level, nodes = [value], 0
     for _ in range(MAX_DEPTH + 1):
         nodes += len(level)
@@ -108,16 +108,16 @@ def _read_yaml(text: str) -> Any:
 
 
 class _Builder:
-    """Builds values out of events with a stack of its own."""
+    """Builds values out of YAML events, with its own stack in place of recursion."""
 
     def __init__(self) -> None:
         self._stack: list[dict[str, Any] | list[Any]] = []
-        self._keys: list[str | None] = []  # the key that waits for its value, for each level
+        self._keys: list[str | None] = []  # for each level, the key that waits for its value
         self._nodes = 0
         self._line = 1
 
     def build(self, events: Iterator[yaml.Event]) -> Any:
-        """The first document; SpecError when there are several."""
+        """The value of the only document; SpecError when there is not exactly one."""
         documents: list[Any] = []
         for event in events:
             if event.start_mark is not None:
@@ -173,7 +173,7 @@ class _Builder:
 
 
 def _plain(word: str) -> Any:
-    """What an unquoted word means in YAML 1.2 (core schema), with 50_000 as a number too."""
+    """The value of an unquoted word in YAML 1.2 (core schema), where 50_000 is a number too."""
     if _NULL.fullmatch(word):
         return None
     if word in _BOOL:

@@ -1,4 +1,4 @@
-"""Pydantic's errors in the user's words: one sentence each, led by the dotted path of the field."""
+"""Turn pydantic's errors into sentences for the user, each led by the dotted path of a field."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from shared.spec.base import LATER, MISTAKE, shown
-from shared.spec.errors import NotAvailableYet, SpecError
+from shared.spec.base import MISTAKE, shown
+from shared.spec.errors import SpecError
 from shared.spec.parse import ROOT
 
 _SENTENCES: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
@@ -48,8 +48,6 @@ def spec_error(details: ErrorDetails) -> SpecError:
     if context.get("field") is not None:
         path.append(context["field"])
     place = ".".join(word[:80] for word in path) or ROOT
-    if details["type"] == LATER:
-        return NotAvailableYet(place, context["message"])
     if details["type"] == MISTAKE:
         return SpecError(place, context["message"])
     if details["loc"][-1:] == ("[key]",) and details["type"] not in _SENTENCES:
@@ -61,11 +59,11 @@ def spec_error(details: ErrorDetails) -> SpecError:
 
 
 def _is_pydantics(word: str | int) -> bool:
-    """True for steps of a path that no user wrote: tags of unions, the key of a mapping."""
+    """True for steps of a path that only pydantic adds: tags of unions, the key of a mapping."""
     return isinstance(word, str) and (word.startswith(":") or word == "[key]")
 
 
 def spec_errors(error: ValidationError) -> list[SpecError]:
-    """All of pydantic's errors, in the order of the spec, none twice."""
-    found = [spec_error(details) for details in error.errors(include_url=False)]
-    return list({str(one): one for one in found}.values())
+    """All of pydantic's errors as SpecErrors, in the order of the spec, without duplicates."""
+    errors = [spec_error(details) for details in error.errors(include_url=False)]
+    return list({str(problem): problem for problem in errors}.values())

@@ -1,4 +1,4 @@
-"""Tracking of features along the lineage, and grids that tell which dictionary to track with."""
+"""Tracking of features along the lineage, and grids that show which dictionary to track with."""
 
 from __future__ import annotations
 
@@ -19,8 +19,16 @@ from shared.spec.base import (
     Whole,
     mistake,
 )
-from shared.spec.dictionaries import L0, L1, Features, Recipe, Seeds
-from shared.spec.variants import check_variant, sparsity_field
+from shared.spec.dictionaries import L0, L1, Recipe, Seeds
+from shared.spec.variants import (
+    OF_ONE_SIZE,
+    SPARSITIES,
+    VARIANTS,
+    check_variant,
+    sparsity_field,
+    taking,
+)
+from shared.spec.variants.base import Features
 
 MOST_CELLS = 256
 ANCESTOR_PAIRS = 64  # compared by default; their number grows with the square of the family
@@ -36,7 +44,7 @@ class Controls(Part):
     seeds: Flag | None = Field(
         None,
         description="Compare two dictionary seeds of each model (the ceiling); by default where "
-        "there are two.",
+        "a model has two.",
     )
     crossed: Flag | None = Field(
         None,
@@ -44,7 +52,7 @@ class Controls(Part):
         "default where the ceiling is computed.",
     )
     null: Flag = Field(
-        True, description="Compare with the child's tokens shifted (what chance alone gives)."
+        True, description="Compare with the child's tokens shifted (the level of chance)."
     )
     shifts: Annotated[Whole, Between(1, 1000)] = Field(
         5, description="Different shifts that the null is a mean over."
@@ -54,7 +62,7 @@ class Controls(Part):
     )
     latent_scaling: Flag = Field(
         True,
-        description="Look for features that disappear or emerge in the other model's activations.",
+        description="Search the other model's activations for features that disappear or emerge.",
     )
 
 
@@ -66,31 +74,31 @@ class Tracking(Part):
         description="Corpora whose held-out tokens all models read, in equal parts."
     )
     tokens: Count = Field(description="Number of held-out tokens.")
-    threshold: Threshold = Field(0.8, description="Correlation from which a feature persists.")
-    min_firings: MinFirings = Field(10, description="Firings from which a feature counts as alive.")
+    threshold: Threshold = Field(0.8, description="Correlation at which a feature persists.")
+    min_firings: MinFirings = Field(10, description="Firings at which a feature counts as alive.")
     controls: Controls = Field(Controls(), description="Controls to compute.")
     ancestors: Flag | None = Field(
         None,
         description="Compare every ancestor with every descendant, not only parent and child; by "
-        f"default where that are at most {ANCESTOR_PAIRS} pairs.",
+        f"default where there are at most {ANCESTOR_PAIRS} such pairs.",
     )
 
 
 class Stability(Recipe):
-    """A grid of dictionaries of one model, to see at which size and sparsity two seeds agree."""
+    """A grid of dictionaries of one model: at which sizes and sparsities do two seeds agree?"""
 
     model: MemberName = Field(description="Model whose activations are decomposed.")
     features: Annotated[tuple[Features, ...], Distinct(most=64)] = Field(
         description="Sizes of dictionaries."
     )
     l1: Annotated[tuple[L1, ...], Distinct(most=64)] | None = Field(
-        None, description="Weights of the penalty (relu, gated, jumprelu); or give l0."
+        None, description=f"Weights of the penalty ({taking('l1', 'model')}); or give l0."
     )
     l0: Annotated[tuple[L0, ...], Distinct(most=64)] | None = Field(
         None, description="Mean numbers of active features that the penalty is steered to."
     )
     k: Annotated[tuple[Features, ...], Distinct(most=64)] | None = Field(
-        None, description="Active features of a token (topk, batchtopk, matryoshka)."
+        None, description=f"Active features of a token ({taking('k', 'model')})."
     )
     tokens: Count = Field(description="Activation vectors each dictionary is trained on.")
     seeds: Seeds = Field((0, 1), description="The first two are compared; all are evaluated.")
@@ -102,21 +110,21 @@ class Stability(Recipe):
     tracking_tokens: Count = Field(
         100_000, description="Number of held-out tokens that they are compared on."
     )
-    threshold: Threshold = Field(0.8, description="Correlation from which two features are one.")
-    min_firings: MinFirings = Field(10, description="Firings from which a feature counts as alive.")
+    threshold: Threshold = Field(0.8, description="Correlation at which two features are the same.")
+    min_firings: MinFirings = Field(10, description="Firings at which a feature counts as alive.")
     resamples: Resamples = Field(
         200, description="Bootstrap replicates over documents, for intervals; 0 for none."
     )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.variant == "crosscoder":
-            raise mistake("a crosscoder has two models, a grid has one", "variant")
-        given = self.model_dump()
-        sparsity_field(self.variant, given)
-        check_variant(self.variant, given)
-        if self.prefixes is not None:
-            raise mistake("does not belong to a grid, whose sizes differ", "prefixes")
+        if VARIANTS[self.variant].per == "edge":
+            raise mistake(f"a {self.variant} has two models, a grid has one", "variant")
+        sparsity_field(self.variant, {name: getattr(self, name) for name in SPARSITIES})
+        check_variant(self.variant, self)
+        for name in OF_ONE_SIZE:
+            if getattr(self, name) is not None:
+                raise mistake("does not belong to a grid, whose sizes differ", name)
         if len(self.seeds) < 2:
             raise mistake("needs two numbers, which are compared", "seeds")
         if self.k and max(self.k) > min(self.features):
@@ -140,7 +148,7 @@ class Stability(Recipe):
     @property
     def sparsity(self) -> str:
         """The field that says how sparse the cells are: l1, l0 or k."""
-        return sparsity_field(self.variant, {"l1": self.l1, "l0": self.l0, "k": self.k})
+        return sparsity_field(self.variant, {name: getattr(self, name) for name in SPARSITIES})
 
     @property
     def cells(self) -> list[tuple[int, float]]:

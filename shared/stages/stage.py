@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from shared.failpoints import reached
+from shared.stages.explainer_settings import ExplainerSettings
 
 # Exit codes of a stage process, read by the supervisor.
 DONE = 0
@@ -67,7 +68,8 @@ class Stage:
     """One attempt at a stage, as the code that computes it sees it.
 
     `output` is an empty directory for the files of the artifact, `scratch` one that is thrown away.
-    `uploads` maps a sha256 digest to the local file of an uploaded corpus.
+    `uploads` maps a sha256 digest to the local file of an uploaded corpus. `explainer` is the
+    language model that this worker is set to.
     """
 
     key: str
@@ -81,6 +83,7 @@ class Stage:
     uploads: Mapping[str, Path] = field(default_factory=dict)
     resume: Path | None = None
     checkpoint_seconds: float = 60.0
+    explainer: ExplainerSettings = field(default_factory=ExplainerSettings)
     results: dict[str, Any] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _last_progress: float = 0.0

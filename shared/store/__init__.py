@@ -1,6 +1,6 @@
-"""Object stores: a local directory, or S3 by the same verbs.
+"""Object stores: a local directory and S3, with the same verbs.
 
-`shared.store.s3.s3` is imported by whoever needs it: its client takes time to load.
+`shared.store.s3.s3` is not imported here: its client takes time to load.
 """
 
 from shared.store.base import NotFoundError, ObjectInfo, Store, StoreError, UnfitStoreError

@@ -1,4 +1,4 @@
-"""Where an S3 server is. Apart from the client, so that settings are checked without loading it."""
+"""The address of an S3 server, apart from the client so that settings need not load it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Address:
-    """Host (and port) of a server, and whether it is spoken to over TLS."""
+    """Host (and port) of a server, and whether it is reached over TLS."""
 
     host: str
     secure: bool
 
     @classmethod
     def parse(cls, text: str, secure: bool) -> Address:
-        """From "host:port", or a URL whose scheme then decides; ValueError for anything else."""
+        """Parse "host:port" or a URL, whose scheme overrides `secure`; ValueError for others."""
         wrong = ValueError("must be host:port or http(s)://host:port")
         try:
             parts = urlsplit(text if "://" in text else f"//{text}")

@@ -23,13 +23,13 @@ from shared.store.base import (
 
 PIECE = 1 << 20  # bytes read at once
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-ABANDONED = 86_400.0  # seconds without a byte after which a part has no writer any more
+ABANDONED = 86_400.0  # seconds without a write after which a part counts as abandoned
 
 
 class LocalStore:
-    """Objects are files under `root`; what is being written lies in `root/.incoming`.
+    """Objects are files under `root`; unfinished ones are written in `root/.incoming`.
 
-    Folders that become empty are left: a writer may be about to use them.
+    Folders that become empty stay: a writer may be about to use them.
     """
 
     def __init__(self, root: Path) -> None:
@@ -40,7 +40,7 @@ class LocalStore:
         self._sweep()
 
     def _sweep(self) -> None:
-        """Remove what a killed writer left, long after it could still have been writing."""
+        """Remove the parts of killed writers, once they are too old to be in use."""
         for part in self._incoming.iterdir():
             with contextlib.suppress(OSError):
                 if time.time() - part.stat().st_mtime > ABANDONED:
@@ -50,7 +50,7 @@ class LocalStore:
         return self._root / checked(name)
 
     def _target(self, name: str) -> Path:
-        """Where an object goes, with its folder made; ValueError if others are in its way."""
+        """The path to write an object to; makes its folder. ValueError if objects block it."""
         path = self._path(name)
         with _disk(name):
             try:
@@ -63,7 +63,7 @@ class LocalStore:
 
     @contextlib.contextmanager
     def _part(self) -> Iterator[Path]:
-        """A place for what is being written; nothing is left of it, whatever happens."""
+        """A path for an unfinished object; whatever happens, no file is left there."""
         part = self._incoming / uuid.uuid4().hex
         try:
             yield part
@@ -151,7 +151,7 @@ class LocalStore:
         return ObjectInfo(name, status.st_size, status.st_mtime)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """See Store. What vanishes while it is listed is left out."""
+        """See Store. Objects that vanish during the listing are left out."""
         folder = self._root / checked(prefix.rstrip("/"))
         names = []
         for directory, _, files in os.walk(folder, onerror=_walk_error):
@@ -179,7 +179,7 @@ class LocalStore:
 
 @contextlib.contextmanager
 def _disk(name: str) -> Iterator[None]:
-    """What the disk says, in the store's words."""
+    """Turn the disk's errors into StoreErrors."""
     try:
         yield
     except StoreError:
@@ -190,7 +190,7 @@ def _disk(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """The same, where a file that is not there is an object that is not there."""
+    """The same, with NotFoundError for a missing file."""
     with _disk(name):
         try:
             yield
@@ -199,7 +199,7 @@ def _reading(name: str) -> Iterator[None]:
 
 
 def _walk_error(error: OSError) -> None:
-    """A folder that is gone holds nothing; one that cannot be read must not seem empty."""
+    """Ignore a folder that is gone, but not one that cannot be read: it must not seem empty."""
     if not isinstance(error, _MISSING):
         raise disk_error(error, str(error.filename)) from error
 

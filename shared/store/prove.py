@@ -1,4 +1,4 @@
-"""Does a store keep the one promise that everything rests on? Asked of the server at start."""
+"""Check at start that a store keeps the one promise that everything rests on."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from shared.store.base import NotFoundError, Store, StoreError, UnfitStoreError
 def prove_conditional_create(store: Store) -> None:
     """Race two creates of one probe object, then try a third.
 
-    UnfitStoreError says what the server did wrong: a header that it does not know is ignored by
-    many, and a manifest would then be replaced without anybody noticing.
+    Raises UnfitStoreError with what the server did wrong. Many servers ignore a header that they do
+    not support, and manifests would then be replaced without anybody noticing.
     """
     name = f"probes/{uuid.uuid4().hex}"
     words = [b"first", b"second"]

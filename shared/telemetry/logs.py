@@ -1,4 +1,4 @@
-"""The log of a process of an installation: JSON lines on standard error, without any key."""
+"""Logging of every process: JSON lines on standard error, with API keys blotted out."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import structlog
 
 from shared.api_keys import KEY_PREFIX
 
-# Nothing here logs a header or a query string. This is for the rest: a key pasted into a path, one
-# in the text of somebody else's error.
+# Nothing here logs a header or a query string. This catches the rest: a key pasted into a path, or
+# one in the text of a library's error.
 _KEY = re.compile(re.escape(KEY_PREFIX) + r"[\w-]{20,}", re.ASCII)
 REDACTED = f"{KEY_PREFIX}***"
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A structlog processor that blots keys out of every text of an event."""
+    """A structlog processor that blots API keys out of every text of an event."""
     return {name: _redacted(value) for name, value in event.items()}
 
 
@@ -30,7 +30,7 @@ def _redacted(value: Any) -> Any:
 
 
 def configure_logging(level: int = logging.WARNING) -> None:
-    """Send structlog and the standard library's loggers (uvicorn's too) the same way."""
+    """Send structlog and the standard library's loggers (uvicorn's too) to one handler."""
     first: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,  # request, experiment, stage, attempt
         structlog.stdlib.add_log_level,

@@ -1,7 +1,7 @@
-"""OpenTelemetry traces, when LINEAMENT_TRACE_ENDPOINT names a server for them; nothing otherwise.
+"""OpenTelemetry traces, where LINEAMENT_TRACE_ENDPOINT names a server for them.
 
-An experiment is one trace: its id follows from the experiment's, so that whoever works for it needs
-no other message to join. The packages are loaded only when the setting is there.
+An experiment is one trace. Its id follows from the experiment's, so that every process that works
+for the experiment can join the trace without a message. The packages are loaded only when needed.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from contextvars import ContextVar
 from typing import Any
 
 FLUSH_EVERY = 1000  # milliseconds until a span that ended is sent
-FLUSH_AT_END = 5000  # milliseconds that a process that leaves waits for the last spans
+FLUSH_AT_END = 5000  # milliseconds that an ending process waits for its last spans to be sent
 
 _provider: Any = None
 _tracer: Any = None
-# Trace and span id for the next span that has no parent; the library knows no other way to say it.
+# Trace and span id for the next span that has no parent; the library has no other way to set them.
 _ids: ContextVar[tuple[int, int] | None] = ContextVar("trace_ids", default=None)
 
 
 def configure_tracing(role: str, endpoint: str) -> None:
-    """Send the spans of this process to an OTLP/HTTP server; nothing without an endpoint.
+    """Send the spans of this process to an OTLP/HTTP server; does nothing without an endpoint.
 
-    A process that forks calls this afterwards: spans are sent by a thread.
+    A process that forks calls this after the fork, because a thread sends the spans.
     """
     if not endpoint:
         return
@@ -60,7 +60,7 @@ def use(role: str, processor: Any) -> None:
 
 
 def shut_tracing() -> None:
-    """Send what is left; the process is about to end."""
+    """Send the remaining spans, before the process ends."""
     global _provider, _tracer
     if _provider is not None:
         _provider.force_flush(FLUSH_AT_END)
@@ -76,7 +76,7 @@ def experiment_ids(experiment: str) -> tuple[int, int]:
 
 @contextmanager
 def span(name: str, experiment: str = "", **attributes: str | int | float) -> Iterator[Any]:
-    """A span around what the block does; in the experiment's trace if one is named.
+    """A span around the block, in the experiment's trace if one is named.
 
     Yields the span, or None without tracing.
     """
@@ -88,12 +88,12 @@ def span(name: str, experiment: str = "", **attributes: str | int | float) -> It
     if experiment:
         named["lineament.experiment"] = experiment
         context = _within(experiment)
-    with _tracer.start_as_current_span(name, context=context, attributes=named) as one:
-        yield one
+    with _tracer.start_as_current_span(name, context=context, attributes=named) as opened:
+        yield opened
 
 
 def _within(experiment: str) -> Any:
-    """The context of an experiment's root span, which another process may have made."""
+    """The context of an experiment's root span, which another process may have started."""
     from opentelemetry.trace import (
         NonRecordingSpan,
         SpanContext,
@@ -107,7 +107,7 @@ def _within(experiment: str) -> Any:
 
 
 def begin_experiment(experiment: str) -> None:
-    """Make the root span of an experiment that was just submitted."""
+    """Record the root span of an experiment that was just submitted."""
     if _tracer is None:
         return
     from opentelemetry.context import Context
@@ -120,7 +120,7 @@ def begin_experiment(experiment: str) -> None:
         _ids.reset(token)
 
 
-def note(one: Any, **attributes: str | int | float) -> None:
-    """Add attributes to what `span` yielded."""
-    if one is not None:
-        one.set_attributes({f"lineament.{key}": value for key, value in attributes.items()})
+def note(opened: Any, **attributes: str | int | float) -> None:
+    """Add attributes to the span that `span` yielded, if there is one."""
+    if opened is not None:
+        opened.set_attributes({f"lineament.{key}": value for key, value in attributes.items()})

@@ -6,8 +6,10 @@ worker. Nothing is read from the environment before `main` runs.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import mmap
+import pkgutil
 import sys
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,6 +21,7 @@ from celery import signals
 from shared.queue.broker import EXPERIMENT, TASK, connect, make_app
 from shared.queue.leases import Leases
 from shared.settings import Settings, SettingsError
+from shared.spec.registry import RegistryError
 from shared.store import StoreError, UnfitStoreError
 from shared.telemetry.logs import configure_logging
 from shared.telemetry.metrics import MeasuredStore, WorkerMetrics
@@ -26,9 +29,9 @@ from shared.telemetry.traces import configure_tracing, shut_tracing
 from shared.worker.spawner import Spawner, die_with_parent
 from shared.worker.supervisor import Supervisor
 
-BAD_INPUT = 2  # exit code: settings that cannot be used, or a store that is unfit
-# One pool process, forked by the main process, runs the stages; the main one stays free to hear
-# SIGTERM. Workers do not talk to each other: leases say who runs what.
+BAD_INPUT = 2  # exit code: bad settings, an unfit store, or a service without code for a name
+# One pool process, forked by the main process, runs the stages; the main one stays free to handle
+# SIGTERM. Workers do not talk to each other: leases show who runs what.
 OPTIONS = (
     "--pool=prefork --concurrency=1 --loglevel=WARNING --without-gossip --without-mingle "
     "--without-heartbeat --hostname=lineament@%h"
@@ -40,13 +43,13 @@ log = structlog.get_logger()
 class Worker:
     """A worker process and its pool child, which is a fork of it.
 
-    What only the child needs (metrics, spawner, supervisor) is made there, on first use.
+    What only the child needs (metrics, spawner, supervisor) is created there, on first use.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.app = make_app(settings)
-        self.app.task(name=TASK, bind=True)(self._answer)
+        self._register()
         # One byte that the main process and its pool child share: 1 once a shutdown began.
         self._drain = mmap.mmap(-1, 1)
         # Celery holds its receivers weakly, and so not at all when they are bound methods.
@@ -57,12 +60,19 @@ class Worker:
         signals.worker_process_shutdown.connect(self._send_spans, weak=False)
 
     def run(self, options: Sequence[str]) -> None:
-        """Serve until a signal says to stop; `options` are those of a Celery worker."""
+        """Serve until a signal stops the worker; `options` are those of a Celery worker."""
         self.app.start(["--quiet", "worker", *OPTIONS.split(), *options])
+
+    def _register(self) -> None:
+        """Say what a message does. A task is a function: Celery binds it to itself."""
+
+        @self.app.task(name=TASK, bind=True)  # type: ignore[untyped-decorator]
+        def run_stage(task: Any, key: str) -> None:
+            self._supervisor.run(key, str((task.request.headers or {}).get(EXPERIMENT, "")))
 
     @cached_property
     def _queues(self) -> list[str]:
-        """The services whose queues are served: an image has no other."""
+        """The services whose queues are served; a container image has no others."""
         return list(self.app.amqp.queues.consume_from)
 
     @cached_property
@@ -84,22 +94,18 @@ class Worker:
             draining=lambda: self._drain[0] == 1,
         )
 
-    def _answer(self, task: Any, key: str) -> None:
-        """Answer one doorbell."""
-        self._supervisor.run(key, str((task.request.headers or {}).get(EXPERIMENT, "")))
-
     def _log(self, **_: Any) -> None:
-        """The same log as every other process, in place of Celery's own."""
+        """Log as every other process does, in place of Celery's own logging."""
         configure_logging(logging.INFO)
 
     def _begin_drain(self, **_: Any) -> None:
-        """In the main process: tell the pool child that its stage should leave."""
+        """In the main process: tell the pool child that its stage must leave."""
         self._drain[0] = 1
 
     def _prove_store(self, **_: Any) -> None:
-        """In the main process, before it takes a message: leave if the store cannot be used.
+        """In the main process, before it takes a message: exit if the store is unfit.
 
-        One that does not answer now is waited for: every doorbell tries again.
+        A store that merely does not answer yet is tried again at every doorbell.
         """
         try:
             self._settings.open_store()
@@ -110,7 +116,7 @@ class Worker:
             raise SystemExit(BAD_INPUT) from None
 
     def _prepare_pool_process(self, **_: Any) -> None:
-        """In the pool child: never outlive the worker, and load torch while nothing is asked yet.
+        """In the pool child: never outlive the worker, and load torch before the first doorbell.
 
         /metrics answers before that, so that a worker without work is not taken for dead.
         """
@@ -120,15 +126,25 @@ class Worker:
         self._spawner.warm_up()
 
     def _send_spans(self, **_: Any) -> None:
-        """In the pool child, when it leaves."""
+        """In the pool child, when it ends."""
         shut_tracing()
+
+
+def check_services(package: str = "services") -> None:
+    """Import what each service that is installed here says of itself, which loads no torch.
+
+    Raises RegistryError where a spec may use a name that the service has no code for.
+    """
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
 
 
 def main() -> None:
     """Entry point: serve the queues that the command line names."""
     try:
+        check_services()
         settings = Settings()
-    except SettingsError as error:
+    except (RegistryError, SettingsError) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(BAD_INPUT) from None
     Worker(settings).run(sys.argv[1:])

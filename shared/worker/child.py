@@ -1,21 +1,22 @@
 """The stage process: reads its assignment, calls the stage's function, reports how it ended.
 
-Everything it needs lies in one directory that the supervisor prepared:
+Everything it needs is in one directory that the supervisor prepared:
 assignment.json, inputs by path, output/, scratch/, checkpoints/ and events.jsonl to append to.
 """
 
 from __future__ import annotations
 
 import errno
-import importlib
 import json
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from shared.resolve.explainer import explainer_settings
+from shared.settings import Settings
+from shared.stages.entry import stage_function
 from shared.stages.stage import (
     DONE,
     FAILED_FOR_GOOD,
@@ -30,14 +31,14 @@ from shared.stages.stage import (
 
 CRASHED = 1
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-# safetensors wraps the operating system's error and keeps only its words.
+# safetensors wraps the operating system's error and keeps only its text.
 NO_SPACE_WORDS = tuple(f"os error {number}" for number in NO_SPACE)
-NO_MEMORY = "out_of_memory"  # what a metric counts such a failure under
+NO_MEMORY = "out_of_memory"  # the cause under which a metric counts such a failure
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 class AssignedInput(BaseModel):
-    """An input artifact, laid out on this machine."""
+    """An input artifact and its local directory."""
 
     key: str
     path: Path
@@ -45,7 +46,7 @@ class AssignedInput(BaseModel):
 
 
 class Assignment(BaseModel):
-    """What the supervisor writes into assignment.json."""
+    """The content of assignment.json, which the supervisor writes."""
 
     key: str
     kind: str
@@ -55,14 +56,6 @@ class Assignment(BaseModel):
     uploads: dict[str, Path]
     resume: Path | None
     checkpoint_seconds: float
-
-
-def stage_function(package: str, service: str, kind: str) -> Callable[[Stage], None]:
-    """The function that computes a kind of stage, as its service registered it."""
-    registered = importlib.import_module(f"{package}.{service}").STAGES
-    module, _, name = registered[kind].partition(":")
-    function: Callable[[Stage], None] = getattr(importlib.import_module(module), name)
-    return function
 
 
 def main(directory: Path, package: str) -> int:
@@ -84,6 +77,7 @@ def main(directory: Path, package: str) -> int:
             uploads=assignment.uploads,
             resume=assignment.resume,
             checkpoint_seconds=assignment.checkpoint_seconds,
+            explainer=explainer_settings(Settings()),
         )
         return _run(stage, package, assignment.service)
 
@@ -118,13 +112,13 @@ def _run(stage: Stage, package: str, service: str) -> int:
 
 
 def no_space(error: BaseException) -> bool:
-    """True when the error says that a disk is full."""
+    """True when the error means that a disk is full."""
     number = error.errno if isinstance(error, OSError) else None
     return number in NO_SPACE or any(words in str(error) for words in NO_SPACE_WORDS)
 
 
 def _libraries() -> dict[str, str]:
-    """Versions of the numeric packages that this process has really loaded."""
+    """Versions of the numeric packages that this process has loaded."""
     import platform
     import sys
 

@@ -1,4 +1,4 @@
-"""How an attempt ended, and the order in which that is stored: files, manifest, then the rest."""
+"""Decide how an attempt ended and store that in order: files, manifest, then the rest."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from shared.worker.heartbeat import tail
 from shared.worker.retry import patiently
 from shared.worker.watch import Running, Watch
 
-LOG_LIMIT = 4 << 20  # bytes of a log that are kept: its end
+LOG_LIMIT = 4 << 20  # bytes of a log that are kept, from its end
 
 log = structlog.get_logger()
 
 
 class Ledger:
-    """Stores how attempts end."""
+    """Records how attempts end, and commits what they made."""
 
     def __init__(self, store: Store, attempts: int, grace: float) -> None:
         self._artifacts = Artifacts(store)
@@ -35,9 +35,10 @@ class Ledger:
         self._attempts = attempts
         self._grace = grace
 
-    def settle(self, running: Running, watch: Watch, how: dict[str, Any]) -> Ending:
-        """Record what the child's end means and commit what it made; StoreError if the store did
-        not answer for as long as it could matter.
+    def settle(self, running: Running, watch: Watch, outcome: dict[str, Any]) -> Ending:
+        """Commit what the child made and record how the attempt ended, given the child's outcome.
+
+        Raises StoreError if the store did not answer for as long as the result was wanted.
         """
         key, attempt = running.stage.key, running.beat.attempt
         give_up = self._patience(running)
@@ -46,26 +47,26 @@ class Ledger:
         ending: Ending
         if running.beat.lost:
             ending, reason = "lost", "another worker took over the lease"
-        elif how["code"] == DONE and running.results is not None:
-            ending, reason = self._commit(running, how, name, give_up), None
-        elif how["code"] == LEFT or (running.term_sent is not None and how["code"] != DONE):
+        elif outcome["code"] == DONE and running.results is not None:
+            ending, reason = self._commit(running, outcome, name, give_up), None
+        elif outcome["code"] == LEFT or (running.term_sent is not None and outcome["code"] != DONE):
             patiently(watch.save_now, give_up)
             ending, reason = "left", None
-        elif how["code"] == FAILED_FOR_GOOD:
+        elif outcome["code"] == FAILED_FOR_GOOD:
             patiently(watch.save_now, give_up)  # a retry goes on from it
             ending, reason = "failed", running.reason or "the stage failed without a reason"
-        elif how["code"] == HINDERED:
+        elif outcome["code"] == HINDERED:
             patiently(watch.save_now, give_up)
             ending, reason = "hindered", running.reason
         else:
             patiently(watch.save_now, give_up)
-            ending, reason = "crashed", _why(running, how)
+            ending, reason = "crashed", _why(running, outcome)
         return self.close(running.stage, running.beat.attempt, ending, reason)
 
     def close(
         self, stage: PlannedStage, attempt: Attempt, ending: Ending, reason: str | None
     ) -> Ending:
-        """Record the ending; a crash too many, or a refusal, fails the stage."""
+        """Record the ending; a failure, or one crash too many, fails the stage for good."""
         attempt = attempt.model_copy(update={"ended": now(), "ending": ending, "reason": reason})
         try:
             self._book.write(stage.key, attempt)
@@ -86,7 +87,7 @@ class Ledger:
         return newest.step if newest else 0
 
     def give_up(self, stage: PlannedStage, attempt: Attempt, reason: str) -> bool:
-        """Fail the stage if too many attempts came no further than the newest checkpoint."""
+        """Fail the stage if too many attempts got no further than the newest checkpoint."""
         tries = self._book.fruitless(stage.key, self.newest_step(stage.key))
         if tries < self._attempts:
             return False
@@ -99,7 +100,7 @@ class Ledger:
         )
 
     def _patience(self, running: Running) -> Callable[[], bool]:
-        """Until the lease is lost, nobody wants the stage, or it should have left long ago."""
+        """Give up when the lease is lost, nobody wants the stage, or its time to leave is over."""
 
         def give_up() -> bool:
             since = running.term_sent
@@ -109,12 +110,12 @@ class Ledger:
         return give_up
 
     def _commit(
-        self, running: Running, how: dict[str, Any], log_name: str, give_up: Callable[[], bool]
+        self, running: Running, outcome: dict[str, Any], log_name: str, give_up: Callable[[], bool]
     ) -> Ending:
         stage, attempt = running.stage, running.beat.attempt
         files = self._artifacts.delivery(stage.key, attempt.attempt, running.directory / "output")
         patiently(files.deliver, give_up)
-        manifest = _manifest(running, how, log_name, files)
+        manifest = _manifest(running, outcome, log_name, files)
         reached("before-manifest")
         first = patiently(lambda: self._artifacts.commit(manifest), give_up)
         reached("after-manifest")
@@ -128,10 +129,10 @@ class Ledger:
 
 
 def _manifest(
-    running: Running, how: dict[str, Any], log_name: str, delivered: Delivery
+    running: Running, outcome: dict[str, Any], log_name: str, delivered: Delivery
 ) -> Manifest:
-    stage, attempt, told = running.stage, running.beat.attempt, running.results
-    assert told is not None
+    stage, attempt, report = running.stage, running.beat.attempt, running.results
+    assert report is not None
     return Manifest(
         key=stage.key,
         kind=stage.kind,
@@ -139,25 +140,25 @@ def _manifest(
         parameters=stage.parameters,
         inputs=stage.inputs,
         files=delivered.files,
-        results=told["results"],
+        results=report["results"],
         attempt=attempt.attempt,
         started=attempt.started,
         finished=now(),
         seconds=round(time.monotonic() - running.began, 3),
-        cpu_seconds=how["cpu_seconds"],
-        peak_memory_bytes=how["peak_memory_bytes"],
+        cpu_seconds=outcome["cpu_seconds"],
+        peak_memory_bytes=outcome["peak_memory_bytes"],
         host=attempt.host,
-        hardware=told["hardware"],
-        libraries=told["libraries"],
+        hardware=report["hardware"],
+        libraries=report["libraries"],
         log=log_name,
     )
 
 
-def _why(running: Running, how: dict[str, Any]) -> str:
+def _why(running: Running, outcome: dict[str, Any]) -> str:
     if running.stalled:
         return "it said nothing for too long and was stopped"
-    if how["signal"] == signal.SIGKILL:
+    if outcome["signal"] == signal.SIGKILL:
         return "killed by the system, most likely out of memory; use smaller batches or models"
-    if how["signal"] is not None:
-        return f"ended by signal {signal.Signals(how['signal']).name}"
-    return running.reason or f"ended with exit code {how['code']}"
+    if outcome["signal"] is not None:
+        return f"ended by signal {signal.Signals(outcome['signal']).name}"
+    return running.reason or f"ended with exit code {outcome['code']}"

@@ -1,5 +1,5 @@
-"""Keeps a lease while an attempt lives, in a thread: laying out inputs, running and storing the
-result may each take longer than a lease.
+"""Keep a lease while an attempt lives, in a thread: laying out inputs, running the stage and
+storing its result may each take longer than a lease.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from redis.exceptions import RedisError
 from shared.queue.leases import Leases, LiveLog
 from shared.records.attempts import Attempt
 
-BEATS = 5  # renewals in the time a lease lasts
+BEATS = 5  # renewals within the time that a lease lasts
 LOG_TAIL = 32 << 10  # bytes of a running stage's log that are shown
 
 log = structlog.get_logger()
 
 
 class Heartbeat:
-    """Renews a lease and publishes progress and the end of the log until it is left.
+    """A context in which a lease is renewed and progress and the end of the log are published.
 
-    `attempt` is the attempt as it is now, for whoever records how it goes on or ends.
+    `attempt` is the current record of the attempt, which its owner updates and stores.
     `renewed`: when the lease was last renewed (monotonic clock). `lost`: another attempt holds the
-    lease. `unwanted`: somebody asked for the stage to stop.
-    A silent Redis changes neither: who took the lease meanwhile shows when it answers again.
+    lease. `unwanted`: the stage was asked to stop.
+    While Redis is silent neither changes: whether another attempt took the lease shows when Redis
+    answers again.
     """
 
     def __init__(self, leases: Leases, key: str, attempt: Attempt, seconds: float) -> None:
@@ -40,7 +41,7 @@ class Heartbeat:
         self._began = time.monotonic()
         self._over = threading.Event()
         self._thread = threading.Thread(
-            target=contextvars.copy_context().run,  # what it logs has the attempt's ids
+            target=contextvars.copy_context().run,  # its log lines carry the attempt's ids
             args=(self._run,),
             name=f"lease {key[:8]}",
             daemon=True,
@@ -96,7 +97,7 @@ class Heartbeat:
 
 
 def tail(path: Path | None, most: int) -> tuple[int, bytes]:
-    """The end of a file, `most` bytes of it, and where that begins; nothing if there is no file."""
+    """The last `most` bytes of a file and the offset where they begin; none if there is no file."""
     if path is None:
         return 0, b""
     try:

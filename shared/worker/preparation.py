@@ -1,4 +1,4 @@
-"""What a stage needs on this machine before it starts: a directory, its inputs, its checkpoint."""
+"""Prepare a stage on this machine: its working directory, its inputs, its checkpoint."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from shared.settings import Settings
 from shared.store import NotFoundError, Store
 from shared.worker.child import AssignedInput, Assignment
 
-LOCK = "lock"  # held as long as the attempt's directory is in use
+LOCK = "lock"  # file that is locked as long as the attempt's directory is in use
 
 
 @contextlib.contextmanager
 def working_directory(work: Path, attempt: str) -> Iterator[Path]:
-    """A directory for one attempt; it goes when the attempt ends, whatever happens.
+    """A directory for one attempt, deleted when the attempt ends, whatever happens.
 
-    What an attempt left whose process was killed goes too: nobody holds its lock any more.
+    Directories of attempts whose process was killed are deleted too: nobody holds their locks.
     """
     directory = work / attempt
     directory.mkdir(parents=True)
@@ -54,9 +54,9 @@ class Preparation:
         self._uploads = UploadStore(store)
 
     def prepare(self, stage: PlannedStage, inputs: Mapping[str, Manifest], directory: Path) -> int:
-        """Fill the attempt's directory; returns the step of the checkpoint that it goes on from.
+        """Fill the attempt's directory; returns the step of the checkpoint to resume from, or 0.
 
-        StoreError when the store does not answer, OSError when what it has is damaged.
+        Raises StoreError when the store does not answer, OSError when a stored file is damaged.
         """
         for name in ("output", "scratch", "checkpoints", "nothing"):
             (directory / name).mkdir()
@@ -88,7 +88,7 @@ class Preparation:
         return step
 
     def _checkpoint(self, key: str, directory: Path) -> tuple[int, Path | None]:
-        """The newest checkpoint. One that vanishes while it is fetched was replaced by a newer."""
+        """Step and files of the newest checkpoint; one that vanishes was replaced by a newer."""
         while (checkpoint := self._checkpoints.newest(key)) is not None:
             try:
                 return checkpoint.step, self._checkpoints.fetch(checkpoint, directory)

@@ -1,4 +1,4 @@
-"""Passes on what a stage prints: its log is text for its user, the worker's log is JSON lines."""
+"""Copy what a stage prints (text for its user) into the worker's log (JSON lines)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import structlog
 
-LONGEST_LINE = 2000  # characters of a line that are passed on
-MOST = 64 << 10  # bytes that are passed on at one look; the stage's own log keeps everything
+LONGEST_LINE = 2000  # characters of a line that are copied
+MOST = 64 << 10  # bytes copied by one look; the stage's own log keeps everything
 
 log = structlog.get_logger()
 
@@ -20,7 +20,7 @@ class Relay:
         self._read = 0
 
     def look(self, last: bool = False) -> None:
-        """Pass on the lines since the last look; at the `last` one also a line that has no end."""
+        """Copy the lines since the previous look; with `last`, also one that is not finished."""
         try:
             with self._path.open("rb") as handle:
                 size = self._path.stat().st_size

@@ -1,8 +1,9 @@
-"""Which stages a worker may compute: those that mean to it what they meant to the planner.
+"""Decide which stages a worker may compute: those that mean to it what they meant to the planner.
 
 While an installation is upgraded, workers of two releases share the queues. A stage of the other
-release is left to the other workers: computed here, it would lie under a key that says something
-else. That is no attempt and no failure: no lease is taken, and it is rung for again in a moment.
+release is left to the other workers: computed here, its result would be stored under a key that
+stands for something else. That is neither an attempt nor a failure: no lease is taken, and the
+stage's doorbell is rung again a moment later.
 """
 
 from __future__ import annotations
@@ -13,78 +14,21 @@ import socket
 from collections.abc import Mapping
 
 import structlog
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from shared.plan import PlannedStage
 from shared.queue.leases import Leases
 from shared.records.attempts import Attempt, AttemptBook, now
 from shared.records.releases import OtherReleaseError, read_record
-from shared.stages.analyzer import (
-    ContextsParameters,
-    EncodeParameters,
-    ExplainEdgeParameters,
-    ExplainParameters,
-    LatentScalingParameters,
-    MatchParameters,
-    TrackParameters,
-)
-from shared.stages.merger import MergeParameters, SweepParameters
-from shared.stages.report import ReportParameters
-from shared.stages.sae import (
-    CrosscoderParameters,
-    DictionaryParameters,
-    DictionarySetParameters,
-    EvaluateDictionaryParameters,
-    HarvestParameters,
-    ImportDictionaryParameters,
-    MemberParameters,
-)
-from shared.stages.trainer import (
-    CheckpointParameters,
-    CorpusParameters,
-    EvaluateParameters,
-    ImportParameters,
-    InitialiseParameters,
-    TokenizerParameters,
-    TokensParameters,
-    TrainParameters,
-)
+from shared.stages.kinds import KINDS
 from shared.store import StoreError
 from shared.telemetry.metrics import WorkerMetrics
 
-# Seconds until it is rung for again. They do not grow: which worker takes a message is chance, and
-# one of the right release may be idle.
+# Seconds until its doorbell is rung again. They do not grow: which worker takes a message is
+# chance, and one of the right release may be idle.
 PAUSE = 3.0
 OTHER = "this worker is of another release"
 NOTED = 10_000  # stages that were written about; beyond them it begins again
-
-PARAMETERS: dict[str, type[BaseModel]] = {
-    "corpus": CorpusParameters,
-    "tokenizer": TokenizerParameters,
-    "tokens": TokensParameters,
-    "initialise": InitialiseParameters,
-    "import": ImportParameters,
-    "train": TrainParameters,
-    "checkpoint": CheckpointParameters,
-    "evaluate": EvaluateParameters,
-    "merge": MergeParameters,
-    "sweep": SweepParameters,
-    "harvest": HarvestParameters,
-    "dictionary": DictionaryParameters,
-    "dictionary_set": DictionarySetParameters,
-    "dictionary_member": MemberParameters,
-    "import_dictionary": ImportDictionaryParameters,
-    "crosscoder": CrosscoderParameters,
-    "evaluate_dictionary": EvaluateDictionaryParameters,
-    "encode": EncodeParameters,
-    "match": MatchParameters,
-    "latent_scaling": LatentScalingParameters,
-    "contexts": ContextsParameters,
-    "track": TrackParameters,
-    "explain": ExplainParameters,
-    "explain_edge": ExplainEdgeParameters,
-    "report": ReportParameters,
-}
 
 log = structlog.get_logger()
 
@@ -99,8 +43,8 @@ def read_stage(data: bytes, versions: Mapping[str, int]) -> PlannedStage:
         sentence = f"it computes {stage.kind} in version {own}, version {stage.version} is planned"
         raise OtherReleaseError(f"{OTHER}: {sentence}", "version")
     try:
-        if stage.kind in PARAMETERS:
-            PARAMETERS[stage.kind].model_validate(stage.parameters)
+        if stage.kind in KINDS:
+            KINDS[stage.kind].parameters.model_validate(stage.parameters)
     except ValidationError as error:
         sentence = f"it does not understand the parameters of this {stage.kind} stage"
         raise OtherReleaseError(f"{OTHER}: {sentence}", "parameters") from error
@@ -117,7 +61,7 @@ class Decliner:
         self._noted: set[str] = set()
 
     def decline(self, key: str, error: OtherReleaseError) -> None:
-        """Let it be rung for again in a moment, and say why it waits, once in log and store."""
+        """Put the stage's doorbell off for a moment; log and store once why the stage waits."""
         self._leases.put_aside(key, PAUSE)
         self._metrics.declined(error.cause)
         if key in self._noted:
@@ -131,7 +75,9 @@ class Decliner:
 
 
 def _note(reason: str) -> Attempt:
-    """What the stage's page shows. All workers of a release share one: its id is its reason."""
+    """The record that the stage's page shows. Its id is a digest of the reason, so that all
+    workers of a release share one.
+    """
     number = hashlib.sha256(reason.encode()).hexdigest()[:32]
     moment = now()
     return Attempt(

@@ -1,4 +1,4 @@
-"""Trying again while the store does not answer, as long as somebody may still want the result."""
+"""Retry while the store does not answer, as long as the result may still be wanted."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ log = structlog.get_logger()
 
 
 def patiently(action: Callable[[], T], give_up: Callable[[], bool]) -> T:
-    """The result of `action`, tried again after a StoreError until `give_up` says so.
+    """The result of `action`, tried again after a StoreError until `give_up` returns True.
 
-    Raises the last StoreError then. The wait is jittered so that the workers of a cluster do not
-    come back to a store that just recovered all at once.
+    Then raises the last StoreError. The waits are jittered, so that the workers of a cluster do not
+    all return at once to a store that has just recovered.
     """
     wait = FIRST_WAIT
     while True:

@@ -24,6 +24,8 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+from shared.stages.entry import stage_modules
+
 WAIT = 0.02  # seconds between two looks at children and requests
 PR_SET_PDEATHSIG = 1
 
@@ -31,11 +33,11 @@ PR_SET_PDEATHSIG = 1
 def die_with_parent(parent: int | None = None) -> None:
     """Ask the kernel to kill this process when its parent dies (Linux; nothing elsewhere).
 
-    `parent` is its process id, where the caller knows it: a process whose parent died before it
-    could ask leaves at once. Who adopts it is not always process 1, so only the id tells.
+    `parent` is the parent's process id, where the caller has it: a process whose parent died before
+    this call exits at once. Orphans are not always adopted by process 1, so only the id shows it.
 
-    A parent outside of this container (its process id shows as 0) is none of ours: the kernel means
-    a thread by it, and would kill this process when one of the container engine's ends.
+    A parent outside this container (process id 0) is ignored: for the kernel the parent is a
+    thread, and this process would be killed when that thread of the container engine ends.
     """
     if sys.platform == "linux" and os.getppid() != 0:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -46,14 +48,13 @@ def die_with_parent(parent: int | None = None) -> None:
 def preload(package: str, services: list[str]) -> None:
     """Import the modules of all stages, and what they import only when they run (PRELOAD)."""
     for service in services:
-        registered = importlib.import_module(f"{package}.{service}")
-        modules = [target.partition(":")[0] for target in registered.STAGES.values()]
-        for name in (*registered.PRELOAD, *modules):
+        beyond: tuple[str, ...] = importlib.import_module(f"{package}.{service}").PRELOAD
+        for name in (*beyond, *stage_modules(package, service)):
             importlib.import_module(name)
 
 
 def _become_child(directory: Path, package: str, parent: int) -> int:
-    """In the forked process: own process group, own streams, then the stage."""
+    """In the forked process: give it its own process group and streams, then run the stage."""
     os.setsid()
     die_with_parent(parent)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
@@ -103,7 +104,7 @@ def _ended(child: int, status: int, usage: resource.struct_rusage) -> dict[str, 
 
 
 def serve(requests: IO[bytes], answers: IO[bytes], package: str) -> None:
-    """Answer requests until the other side closes. Both streams are unbuffered."""
+    """Answer requests until the other side closes its stream. Both streams are unbuffered."""
     children: set[int] = set()
 
     def answer(message: dict[str, Any]) -> None:
@@ -129,7 +130,7 @@ def serve(requests: IO[bytes], answers: IO[bytes], package: str) -> None:
 
 
 class Spawner:
-    """The supervisor's handle on a spawner process; started on first use, again if it died."""
+    """The supervisor's handle on a spawner process; it starts on first use and again if it died."""
 
     def __init__(self, services: list[str], threads: int, package: str = "services") -> None:
         self._services = services
@@ -163,7 +164,7 @@ class Spawner:
         return self._process
 
     def warm_up(self) -> None:
-        """Start loading, without waiting."""
+        """Start the spawner process without waiting until it has loaded the packages."""
         self._running()
 
     def start(self, directory: Path) -> ChildProcess:
@@ -183,7 +184,7 @@ class Spawner:
         return message
 
     def close(self) -> None:
-        """Stop the spawner and whatever it runs."""
+        """Stop the spawner and its stages."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
             self._process.wait()
@@ -198,9 +199,9 @@ class ChildProcess:
         self._over = False
 
     def ended(self, seconds: float) -> dict[str, Any] | None:
-        """Wait at most `seconds`; the way it ended, or None while it runs.
+        """Wait at most `seconds`; the spawner's "ended" message, or None while the stage runs.
 
-        EOFError when the spawner itself died (the stage dies with it).
+        Raises EOFError when the spawner itself died (the stage dies with it).
         """
         assert self._spawner.stdout is not None
         if not select.select([self._spawner.stdout], [], [], seconds)[0]:
@@ -212,7 +213,7 @@ class ChildProcess:
         return message
 
     def kill(self) -> None:
-        """End it at once and wait until it has ended; nothing happens if it had."""
+        """Kill the stage and wait for its end; does nothing if it has ended already."""
         if not self._over:
             self.send(signal.SIGKILL)
         with contextlib.suppress(EOFError):
@@ -230,7 +231,7 @@ def main() -> None:
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, answers = os.fdopen(0, "rb", 0), os.fdopen(os.dup(1), "wb", 0)
-    os.dup2(2, 1)  # what a package prints while it loads must not look like an answer
+    os.dup2(2, 1)  # text that a package prints while loading must not look like an answer
     package, *services = sys.argv[1:]
     preload(package, services)
     serve(requests, answers, package)

@@ -1,8 +1,8 @@
 """The supervisor: takes a lease, runs one stage in a child process, commits what it made.
 
-It holds no torch and believes nothing the child does not prove: a crash, a hang, an out-of-memory
-kill are ordinary endings with a log. The order of effects is what makes it safe: files, then the
-manifest (created only if absent), then the lease goes.
+It loads no torch and trusts nothing that the child does not prove: a crash, a hang and an
+out-of-memory kill are ordinary endings with a log. The order of effects makes it safe: files first,
+then the manifest (created only if absent), then the lease is released.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from shared.failpoints import reached
-from shared.plan import STAGE_VERSIONS, PlannedStage
+from shared.plan import PlannedStage
 from shared.queue.leases import Leases
 from shared.records.artifacts import Artifacts, Manifest
 from shared.records.attempts import Attempt, AttemptBook, Ending, now
 from shared.records.releases import OtherReleaseError
 from shared.settings import Settings
+from shared.stages.kinds import VERSIONS
 from shared.store import NotFoundError, Store, StoreError
 from shared.telemetry.metrics import WorkerMetrics
 from shared.telemetry.traces import note, span
@@ -36,7 +37,7 @@ from shared.worker.release import Decliner, read_stage
 from shared.worker.spawner import Spawner
 from shared.worker.watch import Running, Watch
 
-LONGEST_PUT_OFF = 300.0  # seconds between attempts that the store or the disk hinders
+LONGEST_PUT_OFF = 300.0  # seconds at most between attempts that the store or the disk hinders
 
 log = structlog.get_logger()
 
@@ -44,7 +45,7 @@ log = structlog.get_logger()
 class Supervisor:
     """Runs stages one at a time for a worker process.
 
-    `versions` are the stages that its code computes: the version of each kind.
+    `versions` has the version of every kind of stage that its code computes.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Supervisor:
         spawner: Spawner,
         metrics: WorkerMetrics,
         draining: Callable[[], bool],
-        versions: Mapping[str, int] = STAGE_VERSIONS,
+        versions: Mapping[str, int] = VERSIONS,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -72,13 +73,11 @@ class Supervisor:
         self._work = settings.data.resolve() / "work"
 
     def run(self, key: str, experiment: str = "") -> Ending | None:
-        """Run the stage unless it is done, failed, not ready, of another release or run by somebody
-        else.
+        """Run the stage unless it is done, failed, not ready, of another release or leased.
 
-        `experiment` is one that wants it; logs and traces say so.
-
-        Returns how the attempt ended; None when there was nothing to do. A store or a Redis that
-        does not answer is nothing to do either: the reconciler rings again.
+        `experiment` is one that wants the stage; logs and traces name it.
+        Returns how the attempt ended; None when there was nothing to do. That includes a store or
+        a Redis that does not answer: the reconciler will ring again.
         """
         with bound_contextvars(experiment=experiment, stage=key):
             try:
@@ -91,7 +90,7 @@ class Supervisor:
                 return None
 
     def _decline(self, key: str, error: OtherReleaseError) -> None:
-        with contextlib.suppress(RedisError):  # what was rung is rung again by itself
+        with contextlib.suppress(RedisError):  # the reconciler rings again by itself
             self._decliner.decline(key, error)
 
     def _run(self, key: str, experiment: str) -> Ending | None:
@@ -118,22 +117,22 @@ class Supervisor:
                 return None
             return self._attempt(stage, inputs, attempt_id, experiment)
         finally:
-            with contextlib.suppress(RedisError):  # it runs out by itself
+            with contextlib.suppress(RedisError):  # the lease expires by itself
                 self._leases.release(key, attempt_id)
 
     def _settled(self, key: str) -> bool:
         return self._artifacts.exists(key) or self._book.failed(key)
 
     def _inputs(self, stage: PlannedStage) -> dict[str, Manifest] | None:
-        """Manifests of the inputs; None, and a word to the reconciler, when one is not there."""
-        found = {}
+        """The inputs' manifests; None, after a hint to the reconciler, when one is missing."""
+        manifests = {}
         for name, key in stage.inputs.items():
             manifest = self._artifacts.manifest(key)
             if manifest is None:
                 self._leases.ring(f"missing:{key}")
                 return None
-            found[name] = manifest
-        return found
+            manifests[name] = manifest
+        return manifests
 
     def _attempt(
         self, stage: PlannedStage, inputs: dict[str, Manifest], attempt_id: str, experiment: str
@@ -155,7 +154,7 @@ class Supervisor:
         return ending
 
     def _guarded(self, stage: PlannedStage, inputs: dict[str, Manifest], beat: Heartbeat) -> Ending:
-        """The attempt, with everything that can go wrong around the child turned into an ending."""
+        """Make the attempt, and turn all that can go wrong around the child into an ending."""
         try:
             self._compare_with_past(stage)
             if self._ledger.give_up(stage, beat.attempt, "the worker that ran it was killed"):
@@ -173,13 +172,13 @@ class Supervisor:
             return self._crashed(stage, beat.attempt, error)
 
     def _compare_with_past(self, stage: PlannedStage) -> None:
-        """Show which attempt this is. An earlier one that never ended has lost its lease."""
+        """Show which attempt this is. A previous one that never ended has lost its lease."""
         past = self._book.attempts(stage.key)
         expired = bool(past) and past[-1].ending is None
         self._metrics.taken_up(stage.service, stage.kind, len(past) + 1, expired)
 
     def _begin(self, stage: PlannedStage, beat: Heartbeat, step: int) -> None:
-        """Record where the attempt begins: only from there on can it make progress."""
+        """Record the step where the attempt begins; only steps beyond it are progress."""
         beat.attempt = beat.attempt.model_copy(update={"from_step": step, "reached_step": step})
         self._book.write(stage.key, beat.attempt)
 
@@ -196,15 +195,15 @@ class Supervisor:
             child = self._spawner.start(directory)
             running = Running(stage, directory, child, beat)
             watch = Watch(self._settings, self._store, self._metrics, self._draining, running)
-            how = watch.follow()
+            outcome = watch.follow()
         with span("store"):
-            ending = self._ledger.settle(running, watch, how)
+            ending = self._ledger.settle(running, watch, outcome)
         if ending == "hindered":
             self._put_off(stage)
         return ending
 
     def _hindered(self, stage: PlannedStage, attempt: Attempt, reason: str) -> Ending:
-        """Not the stage's fault: it does not count, and is tried again after a while."""
+        """End an attempt through no fault of the stage: it does not count, and is tried again."""
         with contextlib.suppress(StoreError):
             self._ledger.close(stage, attempt, "hindered", reason)
         self._put_off(stage)

@@ -1,4 +1,4 @@
-"""Follows a running child: its events, its silence, and whether it should leave."""
+"""Follow a running child: its events, its silence, and whether it should leave."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ log = structlog.get_logger()
 
 @dataclass
 class Running:
-    """A stage while it runs. `term_sent` is when it was asked to leave."""
+    """A stage while it runs. `spoke` is when it last wrote an event, `term_sent` when it was asked
+    to leave (both on the monotonic clock), `read` how many bytes of its events were read.
+    """
 
     stage: PlannedStage
     directory: Path
@@ -80,9 +82,9 @@ class Watch:
         metrics.spoke()
 
     def follow(self) -> dict[str, Any]:
-        """Watch until the child ends; returns the spawner's account of it.
+        """Watch until the child ends; returns the spawner's message about its end.
 
-        Whatever goes wrong here, the child does not live on without somebody who watches it.
+        Whatever goes wrong here, the child does not live on unwatched.
         """
         try:
             return self._follow()
@@ -94,12 +96,12 @@ class Watch:
 
     def _follow(self) -> dict[str, Any]:
         while True:
-            how = self._running.child.ended(LOOK)
+            outcome = self._running.child.ended(LOOK)
             self._read_events()
-            self._relay.look(last=how is not None)
+            self._relay.look(last=outcome is not None)
             self._save()
-            if how is not None:
-                return how
+            if outcome is not None:
+                return outcome
             self._stop_if_needed(time.monotonic())
 
     def _read_events(self) -> None:
@@ -133,7 +135,7 @@ class Watch:
                     self._metrics.refused(event["cause"])
 
     def _take(self, step: int, path: Path) -> None:
-        """Remember a new checkpoint; it replaces one that was not saved yet."""
+        """Remember a new checkpoint; it replaces one that is not saved yet."""
         self._metrics.checkpoint_written()
         if self._unsaved is not None:
             shutil.rmtree(self._unsaved.directory, ignore_errors=True)
@@ -142,7 +144,7 @@ class Watch:
         self._unsaved = Unsaved(step, path, files)
 
     def _save(self) -> None:
-        """Bring the newest checkpoint into the store, unless another attempt is ahead of us."""
+        """Store the newest checkpoint, unless another attempt has taken the lease."""
         unsaved, running = self._unsaved, self._running
         if unsaved is None or running.beat.lost or time.monotonic() < unsaved.again:
             return
@@ -162,7 +164,7 @@ class Watch:
         self._unsaved = None
 
     def save_now(self) -> None:
-        """Offer an unsaved checkpoint at once; StoreError when the store still does not take it."""
+        """Store an unsaved checkpoint at once; StoreError when the store still does not take it."""
         if self._unsaved is not None:
             self._unsaved.again = 0.0
             self._save()

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared.queue.broker import SERVICES
+from shared.stages.kinds import SERVICES
 from tests.containers.build import prepare
 from tests.containers.engine import Engine, NotHere, engine
 from tests.containers.files import OWN, ROOT, compose_command

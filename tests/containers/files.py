@@ -13,8 +13,10 @@ from typing import Any
 
 import yaml
 
+from shared.stages.kinds import SERVICES
+
 ROOT = Path(__file__).resolve().parents[2]
-OWN = ("api", "reconciler", "trainer", "merger", "sae", "analyzer")
+OWN = ("api", "reconciler", *SERVICES)
 PUBLIC = {  # what compose.public.yml insists on
     "API_KEYS": '[{"name": "ada", "sha256": "' + "0" * 64 + '", "scopes": ["submit"]}]',
     "TRUSTED_HOSTS": "lineament.example.org",

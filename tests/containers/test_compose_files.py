@@ -12,6 +12,7 @@ import yaml
 
 from shared.api_keys import parse_keys
 from shared.settings import Settings
+from shared.stages.kinds import SERVICES
 from tests.containers.files import OWN, PUBLIC, ROOT, compose_command, images, rendered
 
 SETTINGS = {f"LINEAMENT_{name.upper()}" for name in Settings.model_fields}
@@ -214,7 +215,7 @@ def test_another_s3_server_takes_the_place_of_minio() -> None:
 
 def test_gpu_workers_come_with_their_profile_and_may_be_alone() -> None:
     found = rendered(profiles=("gpu",), variables={"CPU_WORKERS": "0"})["services"]
-    for name in ("trainer", "merger", "sae", "analyzer"):
+    for name in SERVICES:
         assert found[name]["deploy"]["replicas"] == 0
         gpu = found[f"{name}-gpu"]
         device = gpu["deploy"]["resources"]["reservations"]["devices"][0]
@@ -223,7 +224,7 @@ def test_gpu_workers_come_with_their_profile_and_may_be_alone() -> None:
 
 
 def test_a_worker_is_given_longer_than_a_stage_to_leave() -> None:
-    for name in ("trainer", "merger", "sae", "analyzer"):
+    for name in SERVICES:
         period = rendered()["services"][name]["stop_grace_period"]
         minutes, seconds = re.fullmatch(r"(\d+)m(\d+)s", period).groups()  # type: ignore[union-attr]
         assert 60 * int(minutes) + int(seconds) > 2 * Settings().grace

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.queue.broker import SERVICES
+from shared.stages.kinds import SERVICES
 from tests.containers.files import OWN, ROOT, ancestry, images, stages
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

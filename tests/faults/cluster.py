@@ -21,8 +21,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from api.embedded import valkey_binary
-from shared.queue.broker import SERVICES
 from shared.settings import Settings
+from shared.stages.kinds import SERVICES
 from shared.store import Store
 from tests.support.proxy import FaultyProxy
 from tests.support.s3_servers import free_port, start_ministack, stop

@@ -14,8 +14,8 @@ import httpx
 import psutil
 from redis.exceptions import RedisError
 
-from shared.queue.broker import SERVICES
 from shared.records.artifacts import Artifacts, Manifest
+from shared.stages.kinds import SERVICES
 from tests.faults.cluster import WORKERS, Cluster
 from tests.faults.faults import Fault
 

@@ -23,7 +23,8 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
-from shared.experiments.decide import Node, Outline, Watched, World, decide
+from shared.experiments.decide import Watched, decide
+from shared.experiments.states import Node, Outline, World
 from shared.experiments.survey import Survey
 from shared.queue.leases import Leases
 from shared.records.artifacts import Artifacts, Manifest, StoredFile, files_prefix

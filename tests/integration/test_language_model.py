@@ -22,11 +22,12 @@ from shared.records.attempts import AttemptBook, Ending
 from shared.records.checkpoints import Checkpoints
 from shared.resolve.explainer import PROMPTS, endpoint_digest
 from shared.settings import Settings
-from shared.stages.analyzer import LanguageModel
+from shared.stages.explain import LanguageModel
 from shared.store import LocalStore
 from shared.telemetry.metrics import WorkerMetrics
 from shared.worker.spawner import Spawner
 from shared.worker.supervisor import Supervisor
+from tests.support.fake_services import PACKAGE
 from tests.support.fake_services.language_model import (
     KEY,
     MODEL,
@@ -114,7 +115,7 @@ def server() -> Iterator[LanguageModelServer]:
 def spawner(server: LanguageModelServer) -> Iterator[Spawner]:
     with pytest.MonkeyPatch.context() as patch:
         _set(patch, server)
-        one = Spawner(["asker"], threads=1, package="tests.support.fake_services")
+        one = Spawner(["asker"], threads=1, package=PACKAGE)
         one.warm_up()
     yield one
     one.close()
@@ -249,7 +250,7 @@ def test_a_server_that_is_away_puts_the_stage_off_and_costs_no_attempt(
         "the language model's server is away (it allows no more requests for now (429)); "
         "all answers so far are kept"
     }
-    assert worker.leases.told([worker.key]) == {worker.key}, "nobody rings for it now"
+    assert worker.leases.recently_rung([worker.key]) == {worker.key}, "nobody rings for it now"
     server.instead = lambda body, kind: None
     assert worker.run() == "committed"
     assert set(server.answered.values()) == {1}

@@ -13,7 +13,7 @@ from redis import Redis
 
 from shared.experiments.experiments import Experiments
 from shared.experiments.reconciler import Reconciler
-from shared.plan import KINDS, STAGE_VERSIONS, Plan, PlannedStage, make_plan
+from shared.plan import Plan, PlannedStage, make_plan
 from shared.plan.graph import stage_key
 from shared.queue.broker import make_app, queued
 from shared.queue.leases import Leases, rung
@@ -21,12 +21,14 @@ from shared.records.artifacts import Artifacts
 from shared.records.attempts import AttemptBook
 from shared.records.releases import CAUSES
 from shared.settings import Settings
+from shared.stages.kinds import VERSIONS
 from shared.store import LocalStore
 from shared.telemetry.metrics import WorkerMetrics
 from shared.worker import release as module
-from shared.worker.release import PARAMETERS, read_stage
+from shared.worker.release import read_stage
 from shared.worker.spawner import Spawner
 from shared.worker.supervisor import Supervisor
+from tests.support.fake_services import PACKAGE
 from tests.support.specs import resolved
 
 OLD, NEW = {"add": 1}, {"add": 2}
@@ -74,7 +76,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def spawner() -> Iterator[Spawner]:
-    one = Spawner(["fake"], threads=1, package="tests.support.fake_services")
+    one = Spawner(["fake"], threads=1, package=PACKAGE)
     yield one
     one.close()
 
@@ -176,9 +178,8 @@ def test_an_input_that_a_newer_release_described_in_its_own_way_is_left_to_its_w
 
 
 def test_a_worker_takes_every_stage_that_its_own_release_plans() -> None:
-    assert set(PARAMETERS) == set(KINDS)
     for stage in make_plan(resolved()).stages:
-        assert read_stage(stage.model_dump_json().encode(), STAGE_VERSIONS) == stage
+        assert read_stage(stage.model_dump_json().encode(), VERSIONS) == stage
 
 
 def test_an_attempt_in_words_of_a_newer_release_counts_neither_way(scene: Scene) -> None:

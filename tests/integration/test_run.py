@@ -15,6 +15,8 @@ import psutil
 import pytest
 
 from api.embedded import EmbeddedError, valkey_binary
+from shared.stages.kinds import KINDS as DECLARED
+from tests.support.contracts import broken
 
 TINY = Path(__file__).with_name("tiny.yaml")
 KINDS = Path(__file__).with_name("kinds.yaml")
@@ -138,6 +140,7 @@ def test_every_other_kind_of_stage_runs(tmp_path: Path) -> None:
     manifests = (tmp_path / "data" / "store" / "stages").glob("*/manifest.json")
     kinds = {json.loads(path.read_text())["kind"] for path in manifests}
     assert {"checkpoint", "dictionary_set", "dictionary_member", "crosscoder"} <= kinds
+    assert broken_contracts(tmp_path / "data") == []
     assert sum(found["crosscoders"]["both"]["base->lua"]["kinds"].values()) == 128
     assert len(found["stability"]["grid"]["cells"]) == 4
 
@@ -164,6 +167,23 @@ def test_every_manifest_tells_time_memory_and_log(finished: Path) -> None:
         assert manifest["seconds"] > 0
         assert manifest["peak_memory_bytes"] > 10_000_000
         assert (finished / "data" / "store" / manifest["log"]).exists()
+
+
+def test_every_artifact_is_what_its_kind_declares(finished: Path) -> None:
+    assert broken_contracts(finished / "data") == []
+
+
+def broken_contracts(data: Path) -> list[str]:
+    """Inputs, files and results of all finished stages that their kinds do not declare, or miss."""
+    found = []
+    for path in (data / "store" / "stages").glob("*/manifest.json"):
+        manifest, planned = (
+            json.loads(path.with_name(name).read_text()) for name in (path.name, "stage.json")
+        )
+        kind = DECLARED[manifest["kind"]]
+        found.append(broken(kind, planned["inputs"], manifest["files"], manifest["results"]))
+    assert found
+    return [lines for lines in found if lines]
 
 
 def test_the_plan_of_a_finished_experiment_is_done(finished: Path) -> None:

@@ -24,7 +24,7 @@ from shared.telemetry.metrics import WorkerMetrics
 from shared.worker.preparation import Preparation
 from shared.worker.spawner import Spawner
 from shared.worker.supervisor import Supervisor
-from tests.support.fake_services.fake import STAGES
+from tests.support.fake_services import PACKAGE, versions
 
 
 class Bench:
@@ -47,7 +47,7 @@ class Bench:
             spawner,
             WorkerMetrics(),
             lambda: self.drain,
-            dict.fromkeys(STAGES, 1),
+            versions(),
         )
 
     def stage(self, kind: str, parameters: dict[str, object], *inputs: str) -> str:
@@ -63,7 +63,7 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def spawner() -> Iterator[Spawner]:
-    one = Spawner(["fake"], threads=1, package="tests.support.fake_services")
+    one = Spawner(["fake"], threads=1, package=PACKAGE)
     yield one
     one.close()
 
@@ -240,7 +240,7 @@ def test_a_full_disk_does_not_count_against_the_stage_and_puts_it_off(
     assert {one.reason for one in bench.book.attempts(key)} == {
         "no space left on the worker ([Errno 28] No space left on device)"
     }
-    assert bench.leases.told([key]) == {key}, "nobody rings for it now"
+    assert bench.leases.recently_rung([key]) == {key}, "nobody rings for it now"
 
 
 def test_a_missing_input_is_told_to_the_reconciler(bench: Bench) -> None:
@@ -283,7 +283,7 @@ def test_a_worker_whose_clock_is_behind_still_counts_attempts_after_a_retry(benc
 
 def test_only_one_of_two_supervisors_runs_a_stage(bench: Bench, redis: Redis) -> None:
     key = bench.stage("count", {"to": 10, "pause": 0.05})
-    other = Spawner(["fake"], threads=1, package="tests.support.fake_services")
+    other = Spawner(["fake"], threads=1, package=PACKAGE)
     second = bench.another(other)
     endings: list[str | None] = []
     thread = threading.Thread(target=lambda: endings.append(bench.supervisor.run(key)))
@@ -323,7 +323,7 @@ def test_progress_is_visible_while_a_stage_runs(bench: Bench) -> None:
 
 
 def test_a_killed_spawner_is_an_ordinary_crash_and_the_next_attempt_works(bench: Bench) -> None:
-    spawner = Spawner(["fake"], threads=1, package="tests.support.fake_services")
+    spawner = Spawner(["fake"], threads=1, package=PACKAGE)
     supervisor = bench.another(spawner)
     key = bench.stage("count", {"to": 40, "pause": 0.05})
     process = spawner._running()
@@ -343,7 +343,7 @@ def test_a_stage_that_takes_the_spawner_with_it_fails_even_when_it_has_a_checkpo
     bench.drain = False
     endings = []
     for _ in range(3):
-        spawner = Spawner(["fake"], threads=1, package="tests.support.fake_services")
+        spawner = Spawner(["fake"], threads=1, package=PACKAGE)
         supervisor = bench.another(spawner)
         process = spawner._running()
         threading.Thread(target=_kill_once_leased, args=(bench, key, process)).start()

@@ -11,8 +11,8 @@ from types import ModuleType
 import pytest
 import yaml
 
-from shared.queue.broker import SERVICES
 from shared.settings import Settings
+from shared.stages.kinds import SERVICES
 from tests.k8s.rendering import K8S, ROOT, Object, generated, of_kind, quantity, rendered, workloads
 
 OBSERVABILITY = ROOT / "observability"

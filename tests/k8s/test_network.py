@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from shared.stages.kinds import SERVICES
 from tests.k8s.network import Flow, flows, half_open, inside
 from tests.k8s.rendering import ROOT, Object, of_kind, rendered
 
-WORKERS = ("trainer", "merger", "sae", "analyzer")
-OURS = ("api", "reconciler", *WORKERS)
+OURS = ("api", "reconciler", *SERVICES)
 ASKS_THE_HUB = ("api", "trainer", "sae")  # it pins names; they import
 
 
@@ -29,13 +29,13 @@ USERS = between(("users",), ("api",), 8000) | between(ASKS_THE_HUB, ("hub",), 44
 TRIAL = stores("redis", "minio", 9000, OURS)
 MONITORING = (
     between(("prometheus",), ("api",), 8000)
-    | between(("prometheus",), ("reconciler", *WORKERS), 9100)
+    | between(("prometheus",), ("reconciler", *SERVICES), 9100)
     | {Flow("prometheus", "redis", 9121), Flow("prometheus", "minio", 9000)}
     | {Flow("grafana", "prometheus", 9090), Flow("users", "grafana", 3000)}
     | {Flow("prometheus", "alertmanager", 9093), Flow("alertmanager", "hub", 443)}  # any host
 )
 THEIR_MONITORING = between(("their-prometheus",), ("api",), 8000) | between(
-    ("their-prometheus",), ("reconciler", *WORKERS), 9100
+    ("their-prometheus",), ("reconciler", *SERVICES), 9100
 )
 EXPECTED = {
     "cpu": USERS | TRIAL | MONITORING,
@@ -74,7 +74,7 @@ def test_what_no_policy_names_may_neither_speak_nor_be_spoken_to(objects: list[O
     assert spec == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
-@pytest.mark.parametrize("service", WORKERS)
+@pytest.mark.parametrize("service", SERVICES)
 def test_who_downloads_from_the_hub_may_reach_it(service: str) -> None:
     downloads = re.compile(r"shared\.(data\.download|resolve\.hub)|huggingface_hub|load_dataset")
     sources = (ROOT / "services" / service).rglob("*.py")

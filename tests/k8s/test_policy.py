@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from shared.stages.kinds import SERVICES
 from tests.k8s.rendering import Object, Workload, generated, of_kind, quantity, workloads
 
 CONTROL = {"api", "reconciler", "redis", "minio", "prometheus", "alertmanager", "grafana"}
@@ -15,7 +16,7 @@ MARGIN = 30  # seconds that a worker has beyond its stage's grace, to store the 
 @pytest.fixture
 def pods(objects: list[Object]) -> list[Workload]:
     found = list(workloads(objects))
-    assert {"api", "reconciler", "trainer", "merger", "sae", "analyzer"} <= {p.name for p in found}
+    assert {"api", "reconciler", *SERVICES} <= {p.name for p in found}
     return found
 
 

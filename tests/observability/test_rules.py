@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from shared.stages.kinds import SERVICES
 from tests.observability.support import (
     NAME,
     PROMETHEUS,
@@ -74,7 +75,7 @@ def test_alerts_ask_only_for_metrics_that_somebody_exports(rule: dict[str, str])
 
 def test_the_jobs_of_the_configuration_are_those_that_the_page_of_metrics_names() -> None:
     configured = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["scrape_configs"]
-    services = ("api", "reconciler", "trainer", "merger", "sae", "analyzer")
+    services = ("api", "reconciler", *SERVICES)
     jobs = {one["job_name"] for one in configured}
     assert {f"lineament-{service}" for service in services} <= jobs
     assert {"dcgm", "minio", "redis"} <= jobs

@@ -22,7 +22,7 @@ from shared.telemetry import traces
 from shared.telemetry.metrics import WorkerMetrics
 from shared.worker.spawner import Spawner
 from shared.worker.supervisor import Supervisor
-from tests.observability.services.fake import STAGES
+from tests.support.fake_services import PACKAGE, versions
 
 
 class Scene:
@@ -37,7 +37,7 @@ class Scene:
         leases = Leases(redis, settings.lease)
         self.supervisor = Supervisor(
             settings, self.store, leases, spawner, self.metrics, lambda: self.draining,
-            dict.fromkeys(STAGES, 1),
+            versions(),
         )  # fmt: skip
 
     def stage(self, kind: str, **parameters: Any) -> str:
@@ -61,7 +61,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def spawner() -> Iterator[Spawner]:
-    one = Spawner(["fake"], threads=1, package="tests.observability.services")
+    one = Spawner(["fake"], threads=1, package=PACKAGE)
     yield one
     one.close()
 

@@ -58,7 +58,7 @@ def test_a_collector_that_is_away_hinders_nobody(tmp_path: Path) -> None:
 
 def test_without_the_setting_no_tracing_package_is_loaded() -> None:
     script = (
-        "import sys; from shared import traces; traces.configure_tracing('api', '')\n"
+        "import sys; from shared.telemetry import traces; traces.configure_tracing('api', '')\n"
         "with traces.span('x', 'y') as one: assert one is None\n"
         "traces.begin_experiment('y'); traces.note(None, a=1); traces.shut_tracing()\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"

@@ -15,8 +15,8 @@ from transformers import MistralConfig, MistralForCausalLM
 
 from services.sae.start import activation_scale
 from services.sae.training.loop import Trainer, start_state
-from services.sae.variants import REVIVALS, WITH_K
 from services.sae.weights import Coder, Weights
+from shared.spec.variants import VARIANTS
 from shared.stages.sae import DictionaryParameters
 
 VOCABULARY = 97
@@ -53,7 +53,8 @@ def packed_tokens(directory: Path, blocks: int = 64, block: int = 32, seed: int 
 
 def dictionary_parameters(**changes: Any) -> DictionaryParameters:
     """Small parameters of a `dictionary` stage on the tiny model, of any variant."""
-    by_k = changes.get("variant") in WITH_K
+    declared = VARIANTS[changes.get("variant", "relu")]
+    by_k = declared.with_k
     values: dict[str, Any] = {
         "layer": 1,
         "features": 64,
@@ -64,7 +65,7 @@ def dictionary_parameters(**changes: Any) -> DictionaryParameters:
         "tokens": 40 * 8 * CONTEXT,
         "context": CONTEXT,
         "batch": 8,
-        "revive": REVIVALS.get(changes.get("variant", "relu"), ("none",))[0],
+        "revive": declared.revivals[0],
         "dead_after_steps": 10,
         "seed": 1337,
         "replicate": 0,

@@ -6,21 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.analyzer.explain.language_model import Examples, Held
+from services.analyzer.explain.language_model import Examples, HeldOutWindows
 
 WORDS = ["\n", " cat", " dog", " sat", " on", " mat", " the", ":", ' "', " 7", " red", " ate"]
 
 
 def planted(
     features: int, windows: int = 4, tokens: int = 8, examples: int = 4, seed: int = 0
-) -> list[tuple[Examples, Held]]:
-    """Each feature fires on one word: all its material is made up at random."""
+) -> list[tuple[Examples, HeldOutWindows]]:
+    """Each feature fires on one word; its examples and windows are made up at random."""
     return [planted_one(number, windows, tokens, examples, seed) for number in range(features)]
 
 
 def planted_one(
     number: int, windows: int, tokens: int, examples: int, seed: int
-) -> tuple[Examples, Held]:
+) -> tuple[Examples, HeldOutWindows]:
     random = np.random.default_rng((seed, number))
     word = WORDS[1 + number % (len(WORDS) - 1)]
     shown = _texts(random, examples, tokens)
@@ -30,7 +30,7 @@ def planted_one(
     marks = fires.copy()
     for row in np.flatnonzero(~fires.any(axis=1)):
         marks[row, random.integers(tokens)] = True
-    held = Held(
+    held = HeldOutWindows(
         texts_WK=texts,
         active_W=fires.any(axis=1),
         marks_WK=marks,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from shared.stages.explainer_settings import ExplainerSettings
 from shared.stages.stage import Input, Stage
 
 
@@ -18,9 +19,10 @@ def run_stage(
     directory: Path,
     uploads: Mapping[str, Path] | None = None,
     resume: Path | None = None,
+    explainer: ExplainerSettings | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Run a stage function in this process; returns its output directory and its results."""
-    stage = make_stage(parameters, inputs, directory, uploads, resume)
+    stage = make_stage(parameters, inputs, directory, uploads, resume, explainer)
     function(stage)
     json.dumps(stage.results, allow_nan=False)
     return stage.output, stage.results
@@ -32,6 +34,7 @@ def make_stage(
     directory: Path,
     uploads: Mapping[str, Path] | None = None,
     resume: Path | None = None,
+    explainer: ExplainerSettings | None = None,
 ) -> Stage:
     """A stage over fresh directories, with its events kept in memory."""
     for name in ("output", "scratch", "checkpoints"):
@@ -47,4 +50,5 @@ def make_stage(
         events=io.StringIO(),
         uploads=dict(uploads or {}),
         resume=resume,
+        explainer=explainer or ExplainerSettings(),
     )

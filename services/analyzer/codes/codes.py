@@ -1,6 +1,6 @@
-"""Feature activations of a token stream ("codes"): sparse, and readable without copying.
+"""Feature activations of a token stream ("codes"): sparse, and read without copying.
 
-T: token positions, Z: non-zero activations, F: features.
+T: token positions, Z: non-zero activations, F: features, M: firings of one feature.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class Codes:
 
     @cached_property
     def firings(self) -> IntArray:
-        """On how many tokens each feature is above zero."""
+        """Number of tokens on which each feature is above zero [F]."""
         return np.bincount(self.features_Z, minlength=self.width)
 
     def matrix(self, start: int = 0, stop: int | None = None) -> csr_matrix:
-        """The token positions start to stop as a sparse [tokens, F] matrix; shares the memory."""
+        """Token positions start to stop as a sparse [tokens, F] matrix, which shares the memory."""
         starts = self.starts_T[start : (self.tokens if stop is None else stop) + 1]
         part = slice(int(starts[0]), int(starts[-1]))
         shape = (len(starts) - 1, self.width)
@@ -78,13 +78,13 @@ class Codes:
 
     def only(self, features: IntArray) -> Codes:
         """The entries of some features; their numbers and the width stay."""
-        wanted_F = np.zeros(self.width, bool)
-        wanted_F[features] = True
-        kept = np.flatnonzero(wanted_F[self.features_Z])
+        selected_F = np.zeros(self.width, bool)
+        selected_F[features] = True
+        entries = np.flatnonzero(selected_F[self.features_Z])
         return Codes(
-            np.searchsorted(kept, self.starts_T),
-            self.features_Z[kept],
-            self.values_Z[kept],
+            np.searchsorted(entries, self.starts_T),
+            self.features_Z[entries],
+            self.values_Z[entries],
             self.width,
         )
 
@@ -111,19 +111,19 @@ class FeatureMajor:
         return len(self.starts_F) - 1
 
     def of(self, feature: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.floating[Any]]]:
-        """Where the feature fires (ascending positions) and how strongly."""
+        """The feature's firings: ascending positions [M] and activations [M]."""
         part = slice(int(self.starts_F[feature]), int(self.starts_F[feature + 1]))
         return self.positions_Z[part], self.values_Z[part]
 
     def at(self, feature: int, positions: IntArray) -> npt.NDArray[np.float32]:
-        """The feature's activation at each of the positions (any shape), 0 where it is silent."""
+        """The feature's activations, in the shape of `positions`; 0 where it is silent."""
         where, values = self.of(feature)
-        found = np.zeros(positions.shape, np.float32)
+        activations = np.zeros(positions.shape, np.float32)
         if len(where):
             place = np.minimum(np.searchsorted(where, positions), len(where) - 1)
             hit = where[place] == positions
-            found[hit] = values[place[hit]]
-        return found
+            activations[hit] = values[place[hit]]
+        return activations
 
 
 def load_codes(source: Input) -> Codes:
@@ -145,7 +145,7 @@ def load_codes(source: Input) -> Codes:
 
 
 def load_documents(source: Input) -> npt.NDArray[np.int32]:
-    """Number of the document of each token of an encode artifact: int32 [T], ascending from 0."""
+    """The document number of each token of an encode artifact: int32 [T], ascending from 0."""
     documents_T: npt.NDArray[np.int32] = np.load(source.path / DOCUMENTS, mmap_mode="r")
     return documents_T
 
@@ -153,8 +153,8 @@ def load_documents(source: Input) -> npt.NDArray[np.int32]:
 class CodesWriter:
     """Collects codes token by token in two growing files, then writes codes.safetensors.
 
-    Nothing but the counts per token is held in memory. Safetensors puts the header first, so the
-    growing files stand in `scratch` until their sizes are known.
+    Only the counts per token are held in memory. Safetensors puts the header first, so the growing
+    files stay in `scratch` until their sizes are known.
     """
 
     def __init__(self, scratch: Path) -> None:
@@ -169,7 +169,7 @@ class CodesWriter:
         features_Z: npt.NDArray[np.int32],
         values_Z: npt.NDArray[np.float32],
     ) -> None:
-        """Add N tokens; counts_N says how many of the entries belong to each of them."""
+        """Add N tokens; counts_N is the number of entries that belong to each of them."""
         self._counts.append(counts_N)
         for name, array in (("features", features_Z), ("values", values_Z)):
             with self._parts[name].open("ab") as file:

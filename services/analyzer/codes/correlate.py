@@ -1,7 +1,7 @@
 """Exact Pearson correlation of all feature pairs of two models, from sparse activations.
 
 The work is proportional to co-firings, the memory to one block of parent features and one chunk of
-tokens. The formula and why float64 suffices for it are in standardise.py.
+tokens. standardise.py has the formula, and why float64 suffices for it.
 
 T: token positions, F: features of the parent, G: of the child, Z: entries of a sparse matrix.
 """
@@ -25,8 +25,8 @@ from services.analyzer.codes.standardise import Standardised, chunk_bounds
 from shared.arrays import BoolArray, FloatArray, IntArray
 
 ENTRY_BYTES = 12  # of a sparse product: float64 value and int32 column
-BLOCK_BYTES = 48 << 20  # of one block's product, were it dense; each thread holds one
-LEAST_BLOCKS = 16  # so that every thread has work
+BLOCK_BYTES = 48 << 20  # of one block's product if it were dense; each thread holds one
+LEAST_BLOCKS = 16  # enough for every thread to have work
 LONG_BLOCK_BYTES = 192 << 20  # the same where each block standardises every chunk again
 
 Item = TypeVar("Item")
@@ -36,25 +36,25 @@ Firings = tuple[npt.NDArray[np.int32], npt.NDArray[np.floating[Any]]]
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of features with their correlation, sorted by parent, then child."""
+    """Pairs of features with their correlations, sorted by parent and then by child."""
 
     parent_Z: IntArray
     child_Z: IntArray
     r_Z: FloatArray
 
     def from_r(self, least: float) -> Pairs:
-        """Those with r >= least."""
-        kept = np.flatnonzero(self.r_Z >= least)
-        return Pairs(self.parent_Z[kept], self.child_Z[kept], self.r_Z[kept])
+        """The pairs with r >= least."""
+        high = np.flatnonzero(self.r_Z >= least)
+        return Pairs(self.parent_Z[high], self.child_Z[high], self.r_Z[high])
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search keeps of the F x G correlations.
+class Partners:
+    """The outcome of a search: what is kept of the F x G correlations.
 
     best_F, best_r_F: for each parent feature the child feature with the highest positive r (the
-    lowest number wins a tie), -1 and NaN where there is none; best_G, best_r_G the other way.
-    pairs: all with r >= floor.
+    lowest number wins a tie) and that r, -1 and NaN where there is none; best_G, best_r_G: the same
+    for each child feature. pairs: all pairs with r >= floor.
     """
 
     best_F: IntArray
@@ -62,25 +62,6 @@ class Found:
     best_G: IntArray
     best_r_G: FloatArray
     pairs: Pairs
-
-
-def pearson(
-    parent: Codes, child: Codes, chunk: int | None = None, rows: int | None = None
-) -> FloatArray:
-    """Correlations [F, G] of all pairs, NaN where a feature is constant.
-
-    `chunk` tokens and `rows` parent features are worked on at a time; they change only the memory.
-    Raises ValueError when the two streams differ in length.
-    """
-    left, right = _sides(parent, child, None, None, chunk)
-    r_FG = np.empty((parent.width, child.width))
-    for start, stop in _blocks(left, right, rows):
-        product = _product(left, right, start, stop).toarray()
-        r_FG[start:stop] = product - np.outer(left.offset_F[start:stop], right.offset_F)
-    np.clip(r_FG, -1, 1, out=r_FG)
-    r_FG[left.scale_F == 0] = np.nan
-    r_FG[:, right.scale_F == 0] = np.nan
-    return r_FG
 
 
 def search(
@@ -92,7 +73,7 @@ def search(
     chunk: int | None = None,
     rows: int | None = None,
     watch: Callable[[int, int], None] = lambda *_: None,
-) -> Found:
+) -> Partners:
     """Best partners and candidate pairs among the features in use (masks; all by default).
 
     `floor` must be above 0. `watch(done, total)` is called after every block of parent features.
@@ -102,33 +83,33 @@ def search(
     blocks = _blocks(left, right, rows)
     best_G, best_r_G = np.full(child.width, -1), np.zeros(child.width)
 
-    def work(block: tuple[int, int]) -> _Kept:
+    def work(block: tuple[int, int]) -> _BlockResult:
         # Threads may see an older best of the columns: a lower bound, which only keeps more.
-        return _keep(_product(left, right, *block), left, right, block[0], best_r_G, floor)
+        return _reduce(_product(left, right, *block), left, right, block[0], best_r_G, floor)
 
-    kept: list[_Kept] = []
+    results: list[_BlockResult] = []
     with closing(in_order(work, blocks)) as parts:
         for part in parts:
             better = part.column_r > best_r_G[part.column]
             best_G[part.column[better]] = part.column_row[better]
             best_r_G[part.column[better]] = part.column_r[better]
-            kept.append(part)
-            watch(len(kept), len(blocks))
-    best_F = np.concatenate([part.row_column for part in kept])
-    best_r_F = np.concatenate([part.row_r for part in kept])
-    return Found(
+            results.append(part)
+            watch(len(results), len(blocks))
+    best_F = np.concatenate([part.row_column for part in results])
+    best_r_F = np.concatenate([part.row_r for part in results])
+    return Partners(
         best_F,
         np.where(best_F >= 0, best_r_F, np.nan),
         best_G,
         np.where(best_G >= 0, best_r_G, np.nan),
-        _joined([part.pairs for part in kept]),
+        _joined([part.pairs for part in results]),
     )
 
 
 def pair_correlation(first: Firings, second: Firings, tokens: int) -> float:
-    """Pearson's r of two features given as (ascending positions, values) over `tokens` positions.
+    """Pearson's r of two features, given as (ascending positions, values), over `tokens` positions.
 
-    NaN when one of them is constant. Two-pass over the union of firings, so that nothing cancels.
+    NaN when one of them is constant. Two passes over the union of firings, so that nothing cancels.
     """
     union = np.union1d(first[0], second[0])
     silent = tokens - len(union)
@@ -179,8 +160,8 @@ def _product(left: Standardised, right: Standardised, start: int, stop: int) -> 
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """Of one block: best column of each row, best row of some columns, and candidate pairs."""
+class _BlockResult:
+    """The best column of each row of a block, the best row of some columns, candidate pairs."""
 
     row_column: IntArray
     row_r: FloatArray
@@ -190,15 +171,15 @@ class _Kept:
     pairs: Pairs
 
 
-def _keep(
+def _reduce(
     product: csr_matrix,
     left: Standardised,
     right: Standardised,
     start: int,
     best_r_G: FloatArray,
     floor: float,
-) -> _Kept:
-    """Take from a block what is a row's best, may be a column's best, or is a candidate.
+) -> _BlockResult:
+    """Keep of a block what is a row's best, may be a column's best, or is a candidate.
 
     Pairs that never fire together have r <= 0 and are none of these.
     """
@@ -215,16 +196,16 @@ def _keep(
     row_bound = np.clip(top, positive, floor)
     column_bound_G = np.clip(best_r_G, positive, floor)
     bound_Z = np.minimum(np.repeat(row_bound, counts), column_bound_G[product.indices])
-    keep = np.flatnonzero(r_Z >= bound_Z)
-    rows = np.searchsorted(product.indptr, keep, side="right") - 1
-    columns, r = product.indices[keep].astype(np.int64), r_Z[keep]
+    high = np.flatnonzero(r_Z >= bound_Z)
+    rows = np.searchsorted(product.indptr, high, side="right") - 1
+    columns, r = product.indices[high].astype(np.int64), r_Z[high]
     order = np.lexsort((columns, rows))
     rows, columns, r = rows[order], columns[order], r[order]
     row_column = np.full(len(counts), -1)
     best = np.flatnonzero(r == top[rows])[::-1]  # reversed: the lowest column is set last
     row_column[rows[best]] = columns[best]
     pair = r >= floor
-    return _Kept(
+    return _BlockResult(
         row_column,
         top,
         *_column_best(rows + start, columns, r),
@@ -251,7 +232,7 @@ def _joined(parts: list[Pairs]) -> Pairs:
 
 
 def _threads() -> int:
-    """LINEAMENT_THREADS, or the processors this process may run on (as shared.lm.device has it)."""
+    """LINEAMENT_THREADS, or the processors this process may run on (as in shared.lm.device)."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return int(os.environ.get("LINEAMENT_THREADS") or available or 1)
 
@@ -259,7 +240,7 @@ def _threads() -> int:
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item]
 ) -> Generator[Result, None, None]:
-    """Results in the order of the items, computed by threads (scipy's product frees the GIL).
+    """Results in the order of the items, computed by threads (scipy's product releases the GIL).
 
     Few are under way at a time, so that neither memory nor the wait after an error grows.
     """

@@ -1,11 +1,11 @@
-"""How well a feature's firing tells a labelled construct: precision, recall, F1.
+"""How well a feature's firing indicates a labelled construct: precision, recall and F1.
 
 A position is positive when it overlaps a span with the label, anywhere in the stream; every other
-position is negative, those of corpora that do not know the label included. So a feature that also
-fires on an unlabelled corpus is held to be less precise, never more.
+position is negative, also in corpora that do not have the label. So a feature that fires on an
+unlabelled corpus too counts as less precise, never as more.
 
 The activation from which a feature counts as firing, and the feature that is best for a label, are
-chosen on every other context; the figures come from the contexts in between. On the same contexts
+chosen on every other context; the scores come from the contexts in between. On the same contexts,
 the best of many thresholds and features would look better than it is.
 
 T: token positions, F: features, Z: firings.
@@ -24,7 +24,7 @@ import numpy.typing as npt
 from services.analyzer.codes.codes import FeatureMajor
 from shared.arrays import BoolArray, FloatArray, IntArray
 
-SHOWN_F1 = 0.3  # below it a feature does not tell a label, and rows would be labels x features
+SHOWN_F1 = 0.3  # below it a feature does not indicate a label, and has no row for it
 BLOCK_ENTRIES = 4_000_000  # firings that are ranked at a time
 
 
@@ -33,7 +33,7 @@ class LabelScores:
     """One label against every feature.
 
     chosen_f1_F and threshold_F come from the choosing half (a feature that is silent there has F1
-    0 and threshold infinity), precision_F, recall_F and f1_F from the measuring half. `support`
+    0 and an infinite threshold), precision_F, recall_F and f1_F from the measuring half. `support`
     counts the positive positions of the measuring half.
     """
 
@@ -45,7 +45,7 @@ class LabelScores:
     f1_F: FloatArray
 
     def best(self) -> dict[str, Any] | None:
-        """The feature that the choosing half prefers (the lowest number of equals), measured.
+        """The row of the feature that is best on the choosing half; the lowest number wins a tie.
 
         None when no feature fires on the label there.
         """
@@ -72,20 +72,20 @@ def positives(
 
     `names[c][i]` is what bit i means in corpus c: corpora share a label by its name.
     """
-    found: dict[str, BoolArray] = {}
+    truths: dict[str, BoolArray] = {}
     for label in sorted({name for corpus in names for name in corpus}):
         bit = [corpus.index(label) if label in corpus else -1 for corpus in map(list, names)]
         masks = np.array([1 << place if place >= 0 else 0 for place in bit], np.uint32)
         truth_T = ((bits_CT & masks[corpus_C][:, None]) != 0).reshape(-1)
         if truth_T.any():
-            found[label] = truth_T
-    return found
+            truths[label] = truth_T
+    return truths
 
 
 def score_labels(
     codes: FeatureMajor, truths: Mapping[str, BoolArray], measuring_T: BoolArray
 ) -> Iterator[tuple[int, dict[str, LabelScores]]]:
-    """Scores of a range of features at a time, as (features done, scores by label).
+    """Scores for one range of features after another, as (features done, scores by label).
 
     Labels that do not occur in both halves cannot be measured and are left out.
     """
@@ -112,7 +112,7 @@ def score_labels(
 
 
 def joined(parts: Sequence[Mapping[str, LabelScores]]) -> dict[str, LabelScores]:
-    """Scores of ranges of features, put together."""
+    """The scores of consecutive ranges of features in one."""
     fields = ("chosen_f1_F", "threshold_F", "precision_F", "recall_F", "f1_F")
     return {
         label: LabelScores(
@@ -126,8 +126,8 @@ def joined(parts: Sequence[Mapping[str, LabelScores]]) -> dict[str, LabelScores]
 def firing_blocks(starts_F: IntArray) -> list[tuple[int, int]]:
     """Ranges of features (start, stop), all in order, each with about BLOCK_ENTRIES firings."""
     width = len(starts_F) - 1
-    wanted = np.arange(0, int(starts_F[-1]), BLOCK_ENTRIES)
-    begins = np.searchsorted(starts_F[:-1], wanted, side="right") - 1
+    targets = np.arange(0, int(starts_F[-1]), BLOCK_ENTRIES)
+    begins = np.searchsorted(starts_F[:-1], targets, side="right") - 1
     return list(pairwise(sorted({0, *begins.tolist(), width})))
 
 
@@ -146,12 +146,12 @@ class _Ranked:
         self.position_Z, self.width = position_Z[order], width
         self.starts_F = np.searchsorted(self.feature_Z, np.arange(width + 1))
         self.count_Z = np.arange(len(order)) - self.starts_F[self.feature_Z] + 1
-        # A threshold cannot part equal activations.
+        # A threshold cannot separate equal activations.
         self.tied_Z = np.zeros(len(order), bool)
         self.tied_Z[:-1] = (np.diff(self.value_Z) == 0) & (np.diff(self.feature_Z) == 0)
 
     def choose(self, truth_T: BoolArray, total: int) -> tuple[FloatArray, FloatArray]:
-        """The best F1 of each feature and the activation from which it fires to get it."""
+        """The best F1 of each feature [F], and the activation from which it fires for that [F]."""
         hits_Z = np.concatenate([[0], np.cumsum(truth_T[self.position_Z])])
         true_Z = hits_Z[1:] - hits_Z[self.starts_F[self.feature_Z]]
         f1_Z = 2 * true_Z / (self.count_Z + total)

@@ -15,7 +15,7 @@ from services.analyzer.codes.correlate import in_order
 from services.analyzer.codes.standardise import Standardised
 from shared.arrays import FloatArray, IntArray
 
-BLOCK_ENTRIES = 2_000_000  # of both sides that are laid beside each other at a time (12 bytes each)
+BLOCK_ENTRIES = 2_000_000  # of both sides, that are multiplied at a time (12 bytes each)
 
 
 def blocks_of(cost_E: IntArray, budget: int) -> list[tuple[int, int]]:
@@ -31,7 +31,7 @@ def blocks_of(cost_E: IntArray, budget: int) -> list[tuple[int, int]]:
 
 
 def entries_of(x_FT: csr_matrix, y_GT: csr_matrix, left_E: IntArray, right_E: IntArray) -> IntArray:
-    """How many entries the two features of each pair have: what their product costs."""
+    """Number of entries of both features of each pair [E], which is what their product costs."""
     cost: IntArray = np.diff(x_FT.indptr)[left_E].astype(np.int64) + np.diff(y_GT.indptr)[right_E]
     return cost
 
@@ -48,7 +48,7 @@ def correlations(
 def firings_together(
     left: Standardised, right: Standardised, left_E: IntArray, right_E: IntArray
 ) -> FloatArray:
-    """On how many tokens both features of each pair fire [E]."""
+    """Number of tokens on which both features of each pair fire [E]."""
     return _over_tokens(left, right, left_E, right_E, lambda product: product.getnnz(axis=1))
 
 
@@ -59,7 +59,7 @@ def _over_tokens(
     right_E: IntArray,
     measure: Callable[[csr_matrix], npt.ArrayLike],
 ) -> FloatArray:
-    """The measure of the pairs' products [pairs, T], added up over chunks of tokens: [E]."""
+    """The measure of the pairs' products [pairs, T], summed over chunks of tokens: [E]."""
     total_E = np.zeros(len(left_E))
     for chunk in range(left.chunks):
         x_FT = left.features(chunk, 0, left.width)

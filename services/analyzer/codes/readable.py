@@ -14,8 +14,8 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 def readable_tokens(path: Path) -> list[str]:
     """The text of every token id of a tokenizer.json; the list index is the id.
 
-    Tokens are not decoded one by one by the tokenizer, which would drop leading spaces. A token
-    that is only a part of a character shows its bytes as \\xe2; an id without a token is "".
+    The tokenizer itself would drop leading spaces if it decoded tokens one by one. A token that is
+    only part of a character shows its bytes as \\xe2; an id without a token is "".
     """
     tokenizer = Tokenizer.from_file(str(path))
     decoder = json.dumps(json.loads(path.read_text(encoding="utf-8")).get("decoder"))
@@ -32,13 +32,13 @@ def readable_tokens(path: Path) -> list[str]:
 
 
 def _from_byte_level(token: str) -> str:
-    """The bytes that GPT-2's printable stand-ins mean; other characters stay."""
+    """The text whose bytes GPT-2's printable characters stand for; other characters stay."""
     data = b"".join(bytes([_BYTES[c]]) if c in _BYTES else c.encode() for c in token)
     return data.decode("utf-8", errors="backslashreplace")
 
 
 def _from_sentencepiece(token: str) -> str:
-    """U+2581 is a space, <0x0A> a byte."""
+    """The text of a SentencePiece token, where U+2581 is a space and <0x0A> a byte."""
     byte = _BYTE_TOKEN.fullmatch(token)
     if byte:
         return bytes([int(byte[1], 16)]).decode("utf-8", errors="backslashreplace")
@@ -52,9 +52,9 @@ def _byte_stand_ins() -> dict[str, int]:
     """
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [byte for byte in range(256) if byte not in printable]
-    found = {chr(byte): byte for byte in printable}
-    found.update({chr(0x100 + place): byte for place, byte in enumerate(others)})
-    return found
+    stand_ins = {chr(byte): byte for byte in printable}
+    stand_ins.update({chr(0x100 + place): byte for place, byte in enumerate(others)})
+    return stand_ins
 
 
 _BYTES = _byte_stand_ins()

@@ -1,12 +1,12 @@
-"""Codes in the form in which a product of two of them is a correlation.
+"""Codes, standardised so that the product of two of them is a correlation.
 
 With a = v / (sd sqrt T) and offset o = mean / sd, both per feature,
 
     r_ij = sum_t a_ti b_tj - o_i o_j,
 
-and only tokens where both features fire add to the sum. In float64 it loses at most one digit: a
-feature that is silent on a tenth of the tokens has mean^2 <= 9 variance, and those that are silent
-on fewer are centred first (which leaves a mean of almost 0).
+and only tokens on which both features fire add to the sum. In float64 this loses at most one digit:
+a feature that is silent on a tenth of the tokens has mean^2 <= 9 variance, and those that are
+silent on fewer are centred first (which leaves a mean of almost 0).
 
 T: token positions, F: features.
 """
@@ -32,8 +32,8 @@ CENTRED_DENSITY = 0.9  # above it the mean of a feature outweighs its variation
 class Moments:
     """Mean and standard deviation of every feature over all T positions, zeros included.
 
-    The mean is mean_F + rest_F, rest_F being what rounding left over. `sd_F` is 0 exactly where the
-    feature is constant: its correlations are undefined.
+    The mean is mean_F + rest_F, rest_F being what rounding left out. `sd_F` is 0 exactly where the
+    feature is constant, so that its correlations are undefined.
     """
 
     mean_F: FloatArray
@@ -42,9 +42,9 @@ class Moments:
 
 
 def chunk_bounds(parent: Codes, child: Codes, chunk: int | None) -> IntArray:
-    """Where chunks of `chunk` tokens begin and end; at least one chunk.
+    """The borders [chunks + 1] of chunks of `chunk` tokens; at least one chunk.
 
-    Without `chunk`, neither model has more than about CHUNK_ENTRIES in one.
+    Without `chunk`, neither model has more than about CHUNK_ENTRIES entries in one.
     """
     if chunk is None:
         most = max(parent.entries, child.entries, 1)
@@ -54,7 +54,7 @@ def chunk_bounds(parent: Codes, child: Codes, chunk: int | None) -> IntArray:
 
 
 def moments(codes: Codes, bounds: IntArray) -> Moments:
-    """Float64 moments, read chunk by chunk."""
+    """The moments of all features in float64, computed chunk by chunk."""
     total_F, square_F = np.zeros(codes.width), np.zeros(codes.width)
     for start, stop in pairwise(codes.starts_T[bounds]):
         features = codes.features_Z[start:stop]
@@ -72,7 +72,7 @@ def moments(codes: Codes, bounds: IntArray) -> Moments:
 
 
 def _two_pass(columns: FeatureMajor, feature: int) -> tuple[float, float, float]:
-    """Mean, what rounding left of it, and variance of one feature that is hardly ever silent."""
+    """Mean, what rounding left out of it, and variance of a feature that is hardly ever silent."""
     positions, values = columns.of(feature)
     dense_T = np.zeros(columns.tokens)
     dense_T[positions] = values
@@ -87,8 +87,9 @@ def _two_pass(columns: FeatureMajor, feature: int) -> tuple[float, float, float]
 class Standardised:
     """One model's codes, standardised: entries v / (sd sqrt T), very dense features centred.
 
-    Features that are constant or not in use (mask `use_F`, all by default) have scale 0 and so
-    correlate 0 with everything; the reader has to tell. `columns` says that `features` is read.
+    Features that are constant or not in use (mask `use_F`, all by default) have scale 0 and so a
+    correlation of 0 with everything, which callers must tell from a real one. Set `columns` where
+    `features` will be read rather than `tokens`.
     """
 
     def __init__(
@@ -96,12 +97,12 @@ class Standardised:
     ) -> None:
         self._codes, self._bounds = codes, bounds
         self.chunks, self.width = len(bounds) - 1, codes.width
-        found = moments(codes, bounds)
-        usable = found.sd_F > 0 if use_F is None else use_F & (found.sd_F > 0)
-        sd_F = np.where(usable, found.sd_F, 1)
+        raw = moments(codes, bounds)
+        usable = raw.sd_F > 0 if use_F is None else use_F & (raw.sd_F > 0)
+        sd_F = np.where(usable, raw.sd_F, 1)
         self.scale_F = np.where(usable, 1 / (sd_F * np.sqrt(max(1, codes.tokens))), 0.0)
-        self._centre_F = np.where(codes.firings > CENTRED_DENSITY * codes.tokens, found.mean_F, 0.0)
-        remaining_F = found.mean_F - self._centre_F + found.rest_F
+        self._centre_F = np.where(codes.firings > CENTRED_DENSITY * codes.tokens, raw.mean_F, 0.0)
+        remaining_F = raw.mean_F - self._centre_F + raw.rest_F
         self.offset_F = np.where(usable, remaining_F / sd_F, 0.0)
         self._rows: csr_matrix | None = None
         self._columns: csr_matrix | None = None

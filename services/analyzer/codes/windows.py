@@ -1,4 +1,4 @@
-"""Which firings of a feature are shown, and the window of tokens around each.
+"""The firings of a feature that are shown, and the window of tokens around each.
 
 W: shown firings (windows), K: tokens of a window, M: firings of one feature. Positions count
 tokens of the whole stream.
@@ -13,15 +13,16 @@ from shared.arrays import AnyFloatArray, FloatArray, IntArray
 BINS = 10  # equal parts of a feature's range of activation, (0, maximum]
 # A model reads from left to right: what made the feature fire stands before the token.
 SHARE_BEFORE = 2 / 3
-# Firings among which the strongest windows are looked for first, times the windows wanted. Few
-# features burst so that more are needed, and to sort all of a common one's firings takes longest.
+# The strongest windows are first sought among this many firings for each window. Few features fire
+# in such bursts that more are needed, and sorting all firings of a common feature takes longest.
 LOOKED_AT = 32
 
 
 def window_starts(positions: IntArray, context: int, window: int) -> IntArray:
     """Where the window of `window` <= `context` tokens around each position begins.
 
-    Two thirds of it lie before the position; windows are moved so that none leaves its context.
+    It has the shape of `positions`. Two thirds of a window lie before its position; windows
+    are moved so that none leaves its context.
     """
     inside = positions % context
     start = np.clip(inside - int(window * SHARE_BEFORE), 0, context - window)
@@ -31,7 +32,7 @@ def window_starts(positions: IntArray, context: int, window: int) -> IntArray:
 def top_firings(
     positions_M: IntArray, values_M: AnyFloatArray, starts_M: IntArray, count: int, window: int
 ) -> IntArray:
-    """Up to `count` firings (places in M), strongest first, no two of whose windows overlap.
+    """Up to `count` firings [W] (places in M), strongest first, whose windows do not overlap.
 
     Equal activations are taken in the order of their positions.
     """
@@ -57,9 +58,9 @@ def _strongest(values_M: AnyFloatArray, size: int) -> IntArray:
 
 
 def bins_of(values_M: AnyFloatArray, maximum: float | FloatArray | None = None) -> IntArray:
-    """The bin 0 .. 9 of each activation; the maximum is in the last one.
+    """The bin 0 .. 9 of each activation [M]; the maximum is in the last one.
 
-    The maximum is that of the values, or else given: of one feature, or for each value its own.
+    The maximum is that of the values unless given, as one number or as one for each value.
     """
     top = values_M.max() if maximum is None else maximum
     scaled: FloatArray = BINS * (values_M / np.asarray(top, np.float64))
@@ -67,10 +68,10 @@ def bins_of(values_M: AnyFloatArray, maximum: float | FloatArray | None = None) 
 
 
 def sample_firings(values_M: AnyFloatArray, count: int, seed: tuple[int, ...]) -> IntArray:
-    """Up to `count` different firings (places in M), spread over ten equal bins of activation.
+    """Up to `count` different firings [W] (places in M), spread over ten equal bins of activation.
 
-    Every bin that is not empty gives one firing before any gives a second; which bins and which
-    firings is drawn with `seed`. Strongest first.
+    Every bin that is not empty gives one firing before any gives a second; `seed` decides which
+    bins and which firings. The strongest come first.
     """
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(values_M))

@@ -1,1 +1,1 @@
-"""Stage `contexts`: where each feature fires, and what it does."""
+"""Stage `contexts`: where each feature fires, and its effect on the logits."""

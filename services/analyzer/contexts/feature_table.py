@@ -26,8 +26,8 @@ PLACES = 8  # equal parts of the context
 class Counts:
     """Sums over the firings of features, one row per feature.
 
-    total and maximum: of the activations; corpora [F, L], places [F, 8] and bins [F, 10]: firings
-    in each corpus, eighth of the context, and equal part of the activation up to the maximum.
+    total and maximum [F]: of the activations; corpora [F, L], places [F, 8] and bins [F, 10]:
+    firings in each corpus, each eighth of the context, and each tenth of the maximum activation.
     """
 
     total: FloatArray
@@ -40,7 +40,7 @@ class Counts:
 def features_table(
     codes: FeatureMajor, stream: HeldOut, corpora: int, scores: Mapping[str, LabelScores]
 ) -> pa.Table:
-    """One row per feature (see ContextsParameters); undefined for one that never fires: null."""
+    """One row per feature (see CONTEXTS); undefined for one that never fires: null."""
     parts = [
         _count(codes, start, stop, stream, corpora) for start, stop in firing_blocks(codes.starts_F)
     ]
@@ -77,9 +77,9 @@ def _count(codes: FeatureMajor, start: int, stop: int, stream: HeldOut, corpora:
     context = stream.tokens_CT.shape[1]
     context_Z, place_Z = np.divmod(codes.positions_Z[part], context)
 
-    def spread(which_Z: npt.NDArray[np.integer], count: int) -> IntArray:
-        found = np.bincount(feature_Z * count + which_Z, minlength=width * count)
-        return found.reshape(width, count)
+    def spread(bin_Z: npt.NDArray[np.integer], count: int) -> IntArray:
+        counts = np.bincount(feature_Z * count + bin_Z, minlength=width * count)
+        return counts.reshape(width, count)
 
     return Counts(
         total=np.asarray(np.bincount(feature_Z, value_Z, width), np.float64),
@@ -91,7 +91,7 @@ def _count(codes: FeatureMajor, start: int, stop: int, stream: HeldOut, corpora:
 
 
 def _best_label(scores: Mapping[str, LabelScores], width: int) -> dict[str, pa.Array]:
-    """Columns label, precision, recall, f1 of the label that each feature tells best, or null."""
+    """Columns label, precision, recall, f1: the label that each feature indicates best, or null."""
     best: list[dict[str, Any]] = [{"f1": 0.0} for _ in range(width)]
     for label, score in scores.items():
         for feature in np.flatnonzero(score.f1_F >= SHOWN_F1).tolist():

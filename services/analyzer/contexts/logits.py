@@ -1,4 +1,4 @@
-"""logits.parquet: the tokens whose logits each feature raises and lowers most.
+"""logits.parquet: the tokens whose logits each feature raises or lowers most.
 
 F: features of a chunk, D: width at the hook point, V: vocabulary, K: tokens shown of each kind.
 """
@@ -18,8 +18,8 @@ from shared.lm.dictionary import load_dictionary
 from shared.lm.load import load_model
 from shared.lm.loss import output_weight
 from shared.lm.unembed import direct_effect
-from shared.stages.analyzer import ContextsParameters
 from shared.stages.stage import Leave, Stage, StageError
+from shared.stages.tracking import ContextsParameters
 
 CHUNK_VALUES = 1 << 24  # effects held at a time, features times vocabulary: 64 MiB of float32
 KINDS = ("raised", "lowered")
@@ -28,10 +28,10 @@ KINDS = ("raised", "lowered")
 def effects_table(
     stage: Stage, parameters: ContextsParameters, texts: Sequence[str], features: int
 ) -> pa.Table:
-    """The `logits` highest and lowest direct effects of every feature (see ContextsParameters).
+    """The `logits` highest and lowest direct effects of every feature (see CONTEXTS).
 
-    texts: what the tokens read, by id; ids that the model knows and the tokenizer does not are left
-    out. Effects: `shared.lm.unembed.direct_effect`. Of equal effects the lower id comes first.
+    texts: the tokens' texts, by id; ids that the model has and the tokenizer has not are left out.
+    Effects: `shared.lm.unembed.direct_effect`. Of equal effects the lower id comes first.
     Raises StageError when the dictionary does not belong to the codes or to the model's hook point.
     """
     try:
@@ -55,7 +55,7 @@ def _chunks(
     directions_FD: Tensor,
     texts: Sequence[str],
 ) -> Iterator[tuple[IntArray, FloatArray]]:
-    """Token ids and effects [F, 2, K] of a few features at a time: raised, then lowered ones."""
+    """Token ids and effects [F, 2, K] for some features at a time: raised, then lowered tokens."""
     features, vocabulary = len(directions_FD), len(output_weight(model))
     size = max(1, CHUNK_VALUES // vocabulary)
     unknown_V = torch.tensor([not text for text in texts[:vocabulary]], device=model.device)
@@ -66,11 +66,11 @@ def _chunks(
         effect_FV = direct_effect(
             model, parameters.hook, parameters.layer, directions_FD[start : start + size]
         )[:, : len(unknown_V)]
-        found = [
+        extremes = [
             _extreme(effect_FV.masked_fill_(unknown_V, -sign * torch.inf), count, sign)
             for sign in (1, -1)
         ]
-        ids, effects = (np.stack(part, axis=1) for part in zip(*found, strict=True))
+        ids, effects = (np.stack(part, axis=1) for part in zip(*extremes, strict=True))
         yield ids, effects
         stage.progress(start + len(ids), features, "directions")
 

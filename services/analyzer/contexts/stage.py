@@ -1,4 +1,4 @@
-"""Stage `contexts`: where each feature fires, shown in windows of tokens, what it tells and does.
+"""Stage `contexts`: windows where each feature fires, its labels and its effect on the logits.
 
 T: token positions, C: contexts, F: features, W: windows, K: tokens of a window.
 """
@@ -21,13 +21,13 @@ from services.analyzer.contexts.feature_table import features_table
 from services.analyzer.contexts.logits import effects_table
 from shared.arrays import BoolArray, IntArray
 from shared.data.token_stream import HeldOut, held_out, held_out_labels
-from shared.stages.analyzer import ContextsParameters
 from shared.stages.stage import Leave, Stage, StageError
+from shared.stages.tracking import ContextsParameters
 
 SEED = 1337  # of the samples, together with the feature's number
 PROGRESS_EVERY = 64  # features
-# Rows of a table that are read together. All are sorted by feature, so that one feature is found
-# by the groups' ranges, without reading the others.
+# Rows of a table that are read together. All tables are sorted by feature, so that one feature is
+# found by the ranges of the groups, without reading the others.
 GROUP_ROWS = 4096
 
 
@@ -45,7 +45,7 @@ class Windows:
 
 
 def run(stage: Stage) -> None:
-    """Collect contexts, statistics and label scores of every feature (see ContextsParameters)."""
+    """Collect contexts, statistics and label scores of every feature (see CONTEXTS)."""
     parameters = ContextsParameters.model_validate(stage.parameters)
     directories = [source.path for source in stage.group("tokens")]
     stream = held_out(directories, parameters.tokens, parameters.context)
@@ -125,7 +125,7 @@ def _contexts_table(windows: Windows, stream: HeldOut, texts: Sequence[str]) -> 
     count, size = windows.activations_WK.shape
     places_WK = windows.start_W[:, None] + np.arange(size)
     ids_WK = stream.tokens_CT.reshape(-1)[places_WK].astype(np.int64)
-    # A model may know more ids than its tokenizer has tokens.
+    # A model may have more ids than its tokenizer has tokens.
     missing = max(0, int(ids_WK.max(initial=-1)) + 1 - len(texts))
     vocabulary = pa.array([*texts, *[""] * missing], pa.string())
     offsets = pa.array(np.arange(count + 1) * size, pa.int32())

@@ -1,4 +1,4 @@
-"""What is to be explained and on what it is scored, and what came of it: the same for both methods.
+"""What is to be explained, and on what it is scored: the same for every method.
 
 N: chosen features, W: held-out windows, K: tokens of a window, E: examples of one feature.
 """
@@ -22,34 +22,10 @@ from services.analyzer.explanations.held_out import (
     levels_of,
     spread_starts,
 )
-from shared.arrays import BoolArray, Float32Array, FloatArray, IntArray
+from services.analyzer.explanations.marks import Marks, marks_of
+from shared.arrays import BoolArray, FloatArray, IntArray
 from shared.data.token_stream import HeldOut
-from shared.stages.analyzer import ExplainParameters
-
-MARKS = 3  # what a seed is for, beside those of windows.py
-
-# Why a feature has no explanation or no score, whatever the method.
-NO_EXAMPLES = "it never fires in the contexts that give examples"
-NO_WINDOWS = "it never fires in the held-out contexts"
-NO_RULE = "no rule predicts it"
-SAME_TRUTH = "its activation is the same on all held-out tokens"
-SAME_PREDICTION = "the explanation predicts the same for all held-out tokens"
-
-
-@dataclass(frozen=True)
-class Marks:
-    """Tokens marked in each window, for fuzzing: those on which the feature fires, or others.
-
-    Nothing is asked about windows without marks: those of a feature that fires in none, and those
-    that have no silent token to mark.
-    """
-
-    marks_WK: BoolArray
-    right_W: BoolArray
-
-    def asked(self) -> BoolArray:
-        """Windows that have marks [W]."""
-        return np.asarray(self.marks_WK.any(axis=1))
+from shared.stages.explain import ExplainParameters
 
 
 @dataclass(frozen=True)
@@ -84,47 +60,6 @@ class Task:
     def own(self, number: int) -> slice:
         """The windows of the n-th chosen feature."""
         return slice(int(self.bounds_N[number]), int(self.bounds_N[number + 1]))
-
-
-@dataclass
-class Outcome:
-    """What a method says of each chosen feature; filled feature by feature.
-
-    predicted_WK are simulated activations (NaN without a simulation); detected_W and fuzzed_W say
-    that the feature is held to fire in the window, and on its marked tokens: they count for
-    features in detection_N and fuzzing_N. `requests` and `tokens` were spent, `covered` is the
-    share of the features that were tried.
-    """
-
-    explanation_N: list[str | None]
-    failure_N: list[str | None]
-    rule_N: list[str | None]
-    predicted_WK: Float32Array
-    detected_W: BoolArray
-    detection_N: BoolArray
-    fuzzed_W: BoolArray
-    fuzzing_N: BoolArray
-    requests: int = 0
-    tokens: int = 0
-    covered: float = 1.0
-
-    @classmethod
-    def of(cls, task: Task) -> Outcome:
-        """Nothing was said yet; features that no method can score have their failure."""
-        count, windows = len(task.features_N), len(task.windows.start_W)
-        failure: list[str | None] = np.select(
-            [task.maximum_N == 0, ~task.tested], [NO_EXAMPLES, NO_WINDOWS], ""
-        ).tolist()
-        return cls(
-            explanation_N=[None] * count,
-            failure_N=[reason or None for reason in failure],
-            rule_N=[None] * count,
-            predicted_WK=np.full(task.windows.activations_WK.shape, np.nan, np.float32),
-            detected_W=np.zeros(windows, bool),
-            detection_N=np.zeros(count, bool),
-            fuzzed_W=np.zeros(windows, bool),
-            fuzzing_N=np.zeros(count, bool),
-        )
 
 
 def task_of(
@@ -166,34 +101,6 @@ def task_of(
         bounds_N=bounds_N,
         marks=marks_of(windows, bounds_N, parameters.seed),
     )
-
-
-def marks_of(windows: Windows, bounds_N: IntArray, seed: int) -> Marks:
-    """Marks for fuzzing, in every window of every feature.
-
-    Of the windows in which the feature fires, the first, third .. (active ones from strong to weak,
-    then random ones) are right: the tokens on which it fires are marked. In all other windows as
-    many silent tokens are marked as in the right ones, in turn, drawn with the seed; so the number
-    of marks tells nothing.
-    """
-    fires_WK = windows.activations_WK > 0
-    marks_WK = np.zeros_like(fires_WK)
-    right_W = np.zeros(len(fires_WK), bool)
-    for begin, end in zip(bounds_N[:-1].tolist(), bounds_N[1:].tolist(), strict=True):
-        firing = begin + np.flatnonzero(fires_WK[begin:end].any(axis=1))
-        if len(firing) == 0:
-            continue
-        right = firing[::2]
-        right_W[right] = True
-        marks_WK[right] = fires_WK[right]
-        wrong = np.setdiff1d(np.arange(begin, end), right)
-        counts = np.resize(fires_WK[right].sum(axis=1), len(wrong))
-        rng = np.random.default_rng([seed, MARKS, int(windows.feature_W[begin])])
-        # Ranks of random numbers: silent tokens come first, in a drawn order.
-        order = np.argsort(fires_WK[wrong] + rng.random((len(wrong), fires_WK.shape[1])), axis=1)
-        rank = np.argsort(order, axis=1)
-        marks_WK[wrong] = (rank < counts[:, None]) & ~fires_WK[wrong]
-    return Marks(marks_WK, right_W)
 
 
 def example_windows(

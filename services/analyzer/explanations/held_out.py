@@ -80,7 +80,7 @@ def held_out_windows(
     """
     contexts = codes.tokens // context
     starts: list[IntArray] = []
-    actives: list[int] = []
+    counts: list[int] = []
     for done, feature in enumerate(features.tolist()):
         if done % EVERY == 0:
             watch(done, len(features))
@@ -90,9 +90,15 @@ def held_out_windows(
         )
         drawn = random_starts(chosen, contexts, context, window, random, (seed, RANDOM, feature))
         starts += [chosen, drawn]
-        actives += [len(chosen), len(drawn)]
+        counts += [len(chosen), len(drawn)]
     start_W = np.concatenate([*starts, np.empty(0, np.int64)])
-    counts_F2 = np.array(actives, np.int64).reshape(-1, 2)
+    return _windows(codes, features, start_W, np.array(counts, np.int64).reshape(-1, 2), window)
+
+
+def _windows(
+    codes: FeatureMajor, features: IntArray, start_W: IntArray, counts_F2: IntArray, window: int
+) -> Windows:
+    """The windows that begin at start_W: of each feature, counts_F2 active and random ones."""
     total_F = counts_F2.sum(axis=1)
     begin_F = np.cumsum(total_F) - total_F
     number_W = np.arange(len(start_W)) - np.repeat(begin_F, total_F)
@@ -115,8 +121,8 @@ def half(
 ) -> tuple[IntArray, AnyFloatArray]:
     """The feature's firings in the odd or in the even contexts: positions [M] and values [M]."""
     positions_Z, values_Z = codes.of(feature)
-    kept = (positions_Z // context) % 2 == int(odd)
-    return positions_Z[kept].astype(np.int64), values_Z[kept]
+    own_Z = (positions_Z // context) % 2 == int(odd)
+    return positions_Z[own_Z].astype(np.int64), values_Z[own_Z]
 
 
 def spread_starts(
@@ -127,7 +133,7 @@ def spread_starts(
     count: int,
     seed: tuple[int, ...],
 ) -> IntArray:
-    """Starts of up to `count` windows around different firings, the strongest firing's first.
+    """Starts of up to `count` windows around different firings [<= count], the strongest's first.
 
     The others are drawn with `seed`: every bin of activation that is not empty gives one before any
     gives a second. They follow from strong to weak. No start comes twice.
@@ -139,9 +145,9 @@ def spread_starts(
     order_M = np.concatenate([[strongest], order_M[order_M != strongest]])
     starts_M = window_starts(positions_M[order_M], context, window)
     _, first = np.unique(starts_M, return_index=True)
-    kept = np.sort(first)[:count]
-    from_strong = np.lexsort((starts_M[kept], -values_M[order_M[kept]].astype(np.float64)))
-    return starts_M[kept[from_strong]]
+    chosen = np.sort(first)[:count]
+    from_strong = np.lexsort((starts_M[chosen], -values_M[order_M[chosen]].astype(np.float64)))
+    return starts_M[chosen[from_strong]]
 
 
 def _by_turns(values_M: AnyFloatArray, seed: tuple[int, ...]) -> IntArray:
@@ -160,7 +166,7 @@ def _by_turns(values_M: AnyFloatArray, seed: tuple[int, ...]) -> IntArray:
 def random_starts(
     taken: IntArray, contexts: int, context: int, window: int, count: int, seed: tuple[int, ...]
 ) -> IntArray:
-    """Starts of up to `count` windows of the odd contexts, ascending, none of them in `taken`.
+    """Starts [<= count] of windows of the odd contexts, ascending, none of them in `taken`.
 
     Every other start is as likely as any; fewer come back only where there are no more.
     """
@@ -174,7 +180,7 @@ def random_starts(
 
 
 def levels_of(activations: npt.NDArray[np.float32], maximum: float) -> npt.NDArray[np.int64]:
-    """Activations in levels 0 .. 9: 0 only where silent, 9 the maximum and what lies above it.
+    """Activations in levels 0 .. 9, in their shape: 0 where silent, 9 the maximum and above it.
 
     Levels 1 .. 9 are nine equal parts of (0, maximum]. The published code of the paper's authors
     put the maximum itself into no level at all.

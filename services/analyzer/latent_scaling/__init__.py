@@ -1,1 +1,1 @@
-"""Stage `latent_scaling`: is a feature in the other model's activations all the same?"""
+"""Stage `latent_scaling`: is a feature without a match in the other model after all?"""

@@ -1,8 +1,8 @@
-"""Joint second moments of features and activations, and what a ridge regression makes of them.
+"""Joint second moments of features and activations, and the regressions that follow from them.
 
-Moments are enough for everything latent scaling asks, so that activations are read once and never
-stored. Sums are kept in float64, of activations from which a constant near their mean was taken:
-within a chunk float32 products then lose nothing that matters.
+Moments are all that latent scaling needs, so activations are read once and never stored. Sums are
+float64, of activations from which a constant near their mean was subtracted: the float32 products
+within a chunk then lose nothing that matters.
 
 N: tokens of a chunk, D: width at the hook point, L: live features, Z: their entries in the chunk.
 """
@@ -22,11 +22,11 @@ from torch.nn.functional import embedding_bag
 from services.analyzer.codes.codes import Codes
 from shared.arrays import FloatArray, IntArray
 
-# Penalty of the regression, as a share of the mean variance of the activations' dimensions: so it
-# means the same at every scale and width. It costs a direction of average variance .1 % of its
-# weight. On sparse toy features in 256 dimensions any value from 1e-6 to 1e-2 gives the same R^2
-# within .02 from 10 000 tokens a half on (.04 at 2 000), 1e-1 loses .1; a small one leaves what is
-# written in directions that vary little, beside a few that vary much, as a residual stream has.
+# Penalty of the regression, as a share of the mean variance of the activations' dimensions, so that
+# it means the same at every scale and width. It costs a direction of average variance .1 % of its
+# weight. On sparse toy features in 256 dimensions, any value from 1e-6 to 1e-2 gives the same R^2
+# within .02 from 10 000 tokens a half on (.04 at 2 000); 1e-1 loses .1. A small value spares what
+# is written in directions that vary little, beside a few that vary much, as in a residual stream.
 RIDGE = 1e-3
 RIDGE_COLUMNS = 2048  # features whose weights exist at once
 
@@ -44,10 +44,10 @@ class Half:
 
 
 class Sums:
-    """Adds up the sums of `Half` for both halves of the tokens; `codes` are of the live features.
+    """Accumulates `Half` for both halves of the tokens, over the features `live_L` of `codes`.
 
-    The work for f x is proportional to firings, the memory 8 bytes * 2 L D and 4 bytes * 2 L D more
-    while a chunk is added.
+    The work for f x is proportional to firings; it takes 8 bytes * 2 L D of memory, and 4 bytes *
+    2 L D more while a chunk is added.
     """
 
     def __init__(self, codes: Codes, live_L: IntArray, width: int, device: torch.device) -> None:
@@ -66,7 +66,7 @@ class Sums:
         self._fx_2LD = zeros(2 * self._live, width)
 
     def add(self, start: int, x_ND: Tensor, half_N: IntArray, products: bool = True) -> None:
-        """Count the tokens start .. start + N; `half_N` says 0 or 1 for each of them.
+        """Add the tokens start .. start + N; `half_N` is the half, 0 or 1, of each of them.
 
         Without `products` the sums of x x^T are left out.
         """
@@ -79,14 +79,14 @@ class Sums:
         rows = self._codes.matrix(start, start + len(half_N))
         token_Z = np.repeat(np.arange(len(half_N)), np.diff(rows.indptr))
         place_Z = self._place_F[rows.indices]
-        kept = place_Z >= 0
-        token_Z, value_Z = token_Z[kept], rows.data[kept]
-        key_Z = place_Z[kept] + half_N[token_Z] * self._live
+        live = place_Z >= 0
+        token_Z, value_Z = token_Z[live], rows.data[live]
+        key_Z = place_Z[live] + half_N[token_Z] * self._live
         value64_Z = value_Z.astype(np.float64)
         self._f_2L += np.bincount(key_Z, value64_Z, 2 * self._live)
         self._ff_2L += np.bincount(key_Z, value64_Z**2, 2 * self._live)
         if len(key_Z):
-            self._fx_2LD += _bags(token_Z, key_Z, value_Z, x_ND, 2 * self._live)
+            self._fx_2LD += _weighted_sums(token_Z, key_Z, value_Z, x_ND, 2 * self._live)
 
     def halves(self) -> tuple[Half, Half]:
         """The sums of the tokens of half 0 and of half 1."""
@@ -106,7 +106,7 @@ class Sums:
         return even, odd
 
 
-def _bags(
+def _weighted_sums(
     token_Z: IntArray, key_Z: IntArray, value_Z: FloatArray, x_ND: Tensor, keys: int
 ) -> Tensor:
     """The sum [keys, D] of value times the token's vector over the entries of each key."""
@@ -126,15 +126,15 @@ def _bags(
 
 
 def variance(even: Half, odd: Half) -> float:
-    """Sum over the width of the variance of the activations over both halves."""
+    """The variance of the activations over both halves, summed over the width."""
     tokens = even.tokens + odd.tokens
     mean_D = (even.x_D + odd.x_D) / tokens
     squares = float(np.trace(even.xx_DD) + np.trace(odd.xx_DD)) / tokens
     return squares - float(mean_D @ mean_D)
 
 
-def along(even: Half, odd: Half, directions_LD: FloatArray) -> FloatArray:
-    """beta [L] = cov(f, <d, x>) / (|d|^2 var f): the least-squares factor of f d in x, centred.
+def scaling_factors(even: Half, odd: Half, directions_LD: FloatArray) -> FloatArray:
+    """The least-squares factor of f d in x, centred: beta [L] = cov(f, <d, x>) / (|d|^2 var f).
 
     NaN for a constant feature or a direction that is zero.
     """
@@ -154,21 +154,21 @@ def readable(even: Half, odd: Half) -> FloatArray:
     """R^2 [L] on the odd half of the ridge regression of f on x that the even half gives.
 
     w = (X^T X + RIDGE tr(X^T X) / D I)^-1 X^T f with both centred on the even half; its squared
-    error on the odd half follows from that half's moments. 0 is what predicting the odd half's own
-    mean gives, and R^2 may be below it. NaN where f or x is constant in a half that is needed.
+    error on the odd half follows from that half's moments. Predicting the odd half's own mean gives
+    an R^2 of 0; it may be lower. NaN where f or x is constant in a half that is needed.
     """
-    unknown_L: FloatArray = np.full(len(even.f_L), np.nan)
+    unexplained_L: FloatArray = np.full(len(even.f_L), np.nan)
     if not even.tokens or not odd.tokens:
-        return unknown_L
+        return unexplained_L
     mean_D, mean_L = even.x_D / even.tokens, even.f_L / even.tokens
-    seen_DD = _centred_products(even, mean_D)
-    scale = float(np.trace(seen_DD)) / len(mean_D)
+    even_DD = _centred_products(even, mean_D)
+    scale = float(np.trace(even_DD)) / len(mean_D)
     if not scale > 0:
-        return unknown_L
+        return unexplained_L
     try:
-        factor = cho_factor(seen_DD + RIDGE * scale * np.eye(len(mean_D)))
+        factor = cho_factor(even_DD + RIDGE * scale * np.eye(len(mean_D)))
     except LinAlgError:
-        return unknown_L
+        return unexplained_L
     odd_DD = _centred_products(odd, mean_D)
     error_L = odd.ff_L - 2 * mean_L * odd.f_L + odd.tokens * mean_L**2
     for start in range(0, len(mean_L), RIDGE_COLUMNS):
@@ -178,13 +178,13 @@ def readable(even: Half, odd: Half) -> FloatArray:
         odd_LD = _centred_cross(odd, mean_D, mean_L, part)
         error_L[part] -= 2 * np.einsum("dl,ld->l", w_DL, odd_LD)
     total_L = odd.ff_L - odd.f_L**2 / odd.tokens
-    known_L = (total_L > 0) & (even.ff_L - even.f_L**2 / even.tokens > 0)
-    np.divide(error_L, total_L, out=unknown_L, where=known_L)
-    return 1 - unknown_L
+    varies_L = (total_L > 0) & (even.ff_L - even.f_L**2 / even.tokens > 0)
+    np.divide(error_L, total_L, out=unexplained_L, where=varies_L)
+    return 1 - unexplained_L
 
 
 def _centred_products(half: Half, mean_D: FloatArray) -> FloatArray:
-    """Sum over the half of (x - mean) (x - mean)^T, for any mean."""
+    """Sum over the half of (x - mean) (x - mean)^T [D, D], for any mean."""
     cross_DD = np.outer(half.x_D, mean_D)
     products: FloatArray = (
         half.xx_DD - cross_DD - cross_DD.T + half.tokens * np.outer(mean_D, mean_D)

@@ -1,6 +1,6 @@
-"""Stage `latent_scaling`: is a feature that disappears or emerges in the other model all the same?
+"""Stage `latent_scaling`: is a feature that disappears or emerges in the other model after all?
 
-The activations of both models are read once each; what is made of them is in latent_verdicts.py.
+The activations of each model are read once; verdicts.py has what follows from them.
 
 N: tokens of a chunk, B: contexts of a forward pass, T: tokens of a context, D: width at the hook
 point, F: features, L: live features.
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from services.analyzer.codes.codes import load_codes, load_documents
-from services.analyzer.latent_scaling.verdicts import Found, Side, judge, look
+from services.analyzer.latent_scaling.verdicts import Measurements, Side, judge, measure
 from shared.data.token_stream import HeldOut, held_out
 from shared.lm.device import device
 from shared.lm.dictionary import load_dictionary
@@ -34,7 +34,7 @@ CHUNK_VALUES = 1 << 24  # activations held at a time: 64 MiB of float32
 
 
 def run(stage: Stage) -> None:
-    """Write parent.parquet and child.parquet (see LatentScalingParameters).
+    """Write parent.parquet and child.parquet (see LATENT_SCALING).
 
     Raises StageError when inputs do not belong together or a model has no such hook point.
     """
@@ -51,7 +51,7 @@ def run(stage: Stage) -> None:
             f"{parameters.hook} of layer {parameters.layer}, so they have no common basis"
         )
     half_T = (documents_T & 1).astype(np.int64)
-    found: dict[str, Found] = {}
+    measurements: dict[str, Measurements] = {}
     for number, name in enumerate(SIDES):
         other = sides[SIDES[1 - number]]
         reading = _Reading(stage, name, number, parameters, stream)
@@ -60,10 +60,10 @@ def run(stage: Stage) -> None:
                 f"{name}: the dictionary was trained at width {sides[name].width}, the model's "
                 f"activations have width {reading.width}"
             )
-        found[name] = look(reading.chunks(), sides[name], other, half_T)
+        measurements[name] = measure(reading.chunks(), sides[name], other, half_T)
     for number, name in enumerate(SIDES):
-        other_name = SIDES[1 - number]
-        verdict = judge(sides[name], found[name], found[other_name], parameters.same_basis)
+        own, across = measurements[name], measurements[SIDES[1 - number]]
+        verdict = judge(sides[name], own, across, parameters.same_basis)
         change = CHANGES[name]
         pq.write_table(verdict.table(change), stage.output / f"{name}.parquet")
         changed_F = sides[name].status_F == change
@@ -86,11 +86,11 @@ def _side(stage: Stage, name: str) -> Side:
     return Side(codes, directions_FD, status_F, np.flatnonzero(status_F != "rare"))
 
 
-def _check(stream: HeldOut, sides: dict[str, Side], numbered: int) -> None:
+def _check(stream: HeldOut, sides: dict[str, Side], document_tokens: int) -> None:
     counts = {
         "parent_codes": sides["parent"].codes.tokens,
         "child_codes": sides["child"].codes.tokens,
-        "documents.npy of parent_codes": numbered,
+        "documents.npy of parent_codes": document_tokens,
     }
     for name, tokens in counts.items():
         if tokens != stream.tokens:

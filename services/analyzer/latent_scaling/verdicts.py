@@ -1,17 +1,17 @@
-"""What the activations of two models say about features that only one dictionary has.
+"""What the activations of two models show about features that only one dictionary has.
 
-Two dictionaries of a model differ, so a feature without a match may only be one that the other
-dictionary did not learn. The activations of both models tell (after Minder et al. 2025, "Robustly
-identifying concepts introduced during chat fine-tuning using crosscoders", section on Latent
-Scaling). For a live feature with activation f and decoder direction d in its own model,
+Even two dictionaries of one model differ, so a feature without a match may merely be one that the
+other dictionary did not learn. The activations of both models decide (after Minder et al. 2025,
+"Robustly identifying concepts introduced during chat fine-tuning using crosscoders", section on
+Latent Scaling). For a live feature with activation f and decoder direction d in its own model,
 
     beta_m = cov(f, <d, x_m>) / (|d|^2 var f),
 
 the least-squares factor of f d in model m's activations x_m. Both are centred over the stream, so
 that a constant part of f or x does not count, and x_m is scaled to the same total variance in both
-models. ratio = beta_other / beta_own is about 1 where the other model writes the same feature the
-same way, about 0 where it does not. `readable` asks the same without a common basis: how well f is
-predicted linearly from the other model's activations.
+models. ratio = beta_other / beta_own is about 1 where the other model writes the same feature in
+the same way, about 0 where it does not. `readable` answers the same question without a common
+basis: how well f is predicted linearly from the other model's activations.
 
 N: tokens of a chunk, D: width at the hook point, F: features, L: live features.
 """
@@ -28,12 +28,12 @@ import torch
 from torch import Tensor
 
 from services.analyzer.codes.codes import Codes
-from services.analyzer.latent_scaling.moments import Half, Sums, along, readable, variance
+from services.analyzer.latent_scaling.moments import Half, Sums, readable, scaling_factors, variance
 from shared.arrays import FloatArray, IntArray
 from shared.stages.stage import StageError
 
 # The other model counts as having a feature from half its strength on, or when half of the
-# feature's variance can be read there (LatentScalingParameters).
+# feature's variance can be read there (LATENT_SCALING).
 LEAST_RATIO = 0.5
 LEAST_READABLE = 0.5
 
@@ -54,8 +54,8 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one model's activations say: about its own live features, and about the other's.
+class Measurements:
+    """What one model's activations show about its own live features, and about the other's.
 
     variance: total over the width; own_L: beta of its own features; other_L and readable_L: beta
     and R^2 of the other model's (other_L is NaN where the widths differ).
@@ -67,11 +67,11 @@ class Found:
     readable_L: FloatArray
 
 
-def look(chunks: Iterator[Tensor], own: Side, other: Side, half_T: IntArray) -> Found:
+def measure(chunks: Iterator[Tensor], own: Side, other: Side, half_T: IntArray) -> Measurements:
     """Read one model's activations once and compare them with both models' features.
 
-    `chunks` are [N, D] in the order of the stream, `half_T` says for every token whether it is used
-    to fit (0) or to measure (1). Raises StageError when activations are not finite.
+    `chunks` are [N, D] in the order of the stream; `half_T` is 0 for tokens that are used to fit, 1
+    for those that are used to measure. Raises StageError when activations are not finite.
     """
     at, shift_D = 0, torch.empty(0)
     sums: list[Sums] = []
@@ -87,9 +87,9 @@ def look(chunks: Iterator[Tensor], own: Side, other: Side, half_T: IntArray) -> 
         sums[1].add(at, centred_ND, half_N)
         at += len(x_ND)
     own_halves, other_halves = sums[0].halves(), sums[1].halves()
-    return Found(
+    return Measurements(
         variance=variance(*other_halves),
-        own_L=along(*own_halves, own.directions_FD[own.live_L]),
+        own_L=scaling_factors(*own_halves, own.directions_FD[own.live_L]),
         other_L=_across(other_halves, other, own.width),
         readable_L=readable(*other_halves),
     )
@@ -98,12 +98,12 @@ def look(chunks: Iterator[Tensor], own: Side, other: Side, half_T: IntArray) -> 
 def _across(halves: tuple[Half, Half], other: Side, width: int) -> FloatArray:
     if other.width != width:
         return np.full(len(other.live_L), np.nan)
-    return along(*halves, other.directions_FD[other.live_L])
+    return scaling_factors(*halves, other.directions_FD[other.live_L])
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Per feature, NaN where it is rare or a value is undefined; see LatentScalingParameters."""
+    """Per feature, NaN where it is rare or a value is undefined; see LATENT_SCALING."""
 
     status_F: npt.NDArray[np.str_]
     own_F: FloatArray
@@ -112,10 +112,10 @@ class Verdict:
     readable_F: FloatArray
 
     def false_change(self, change: str) -> npt.NDArray[np.bool_]:
-        """Which features have that status although the other model has them."""
+        """Mask [F] of the features that have that status although the other model has them."""
         # A comparison with NaN is False.
-        there_F = (self.ratio_F >= LEAST_RATIO) | (self.readable_F >= LEAST_READABLE)
-        false_F: npt.NDArray[np.bool_] = (self.status_F == change) & there_F
+        present_F = (self.ratio_F >= LEAST_RATIO) | (self.readable_F >= LEAST_READABLE)
+        false_F: npt.NDArray[np.bool_] = (self.status_F == change) & present_F
         return false_F
 
     def table(self, change: str) -> pa.Table:
@@ -137,13 +137,13 @@ class Verdict:
         )
 
 
-def judge(side: Side, own: Found, other: Found, same_basis: bool) -> Verdict:
-    """What both models' activations say about the features of one side.
+def judge(side: Side, own: Measurements, other: Measurements, same_basis: bool) -> Verdict:
+    """The verdict on the features of one side, from the activations of both models.
 
     The ratio is NaN unless beta in the feature's own model is positive, and without a common basis,
     where the direction means nothing in the other model (`other` is then NaN too).
     """
-    # Activations at total variance 1: own ones are x / sqrt(own), and f shrinks with them.
+    # Activations at total variance 1: the model's own are x / sqrt(own), and f shrinks with them.
     scale = np.sqrt(own.variance / other.variance) if other.variance > 0 else np.nan
     other_L = other.other_L * scale if same_basis else np.full(len(side.live_L), np.nan)
     ratio_L = np.full(len(side.live_L), np.nan)

@@ -1,4 +1,4 @@
-"""Bootstrap over documents: the shares of an edge, had other documents been drawn.
+"""Bootstrap over documents: the shares of an edge if other documents had been drawn.
 
 A replicate draws as many documents as the stream has, with replacement, and takes all their tokens.
 Its correlations follow from sums per document, so each pair of features is multiplied once:
@@ -7,7 +7,7 @@ Its correlations follow from sums per document, so each pair of features is mult
 
 all sums weighted by how often a document was drawn. Activations enter standardised over the whole
 stream (very dense features centred), which changes no r and loses no digits. Documents, not tokens,
-are drawn because tokens of one text are no independent observations.
+are drawn because tokens of one text are not independent observations.
 
 T: token positions, D: documents, B: replicates, E: pairs, F: features.
 """
@@ -25,8 +25,9 @@ from services.analyzer.codes.codes import Codes
 from services.analyzer.codes.correlate import Pairs, in_order
 from services.analyzer.codes.products import BLOCK_ENTRIES, blocks_of, entries_of
 from services.analyzer.codes.standardise import Standardised, chunk_bounds
-from services.analyzer.match.shares import RULES, counts_at
+from services.analyzer.match.shares import counts_at
 from shared.arrays import FloatArray, IntArray
+from shared.lineage.shares import RULES
 
 NEAR = 0.3  # pairs this far below the threshold over the whole stream never reach it in a replicate
 WEIGHT_BYTES = 64 << 20  # of the weights of a block of replicates
@@ -35,8 +36,8 @@ SUM_BYTES = 64 << 20  # of one sum over all features, or over a block of pairs
 CONSTANT = 1e-12
 
 
-def drawn(replicate: int, documents: int, tokens: int) -> npt.NDArray[np.int64]:
-    """How often each document is drawn in a replicate [D]; the same in every stage on a stream."""
+def draw_counts(replicate: int, documents: int, tokens: int) -> npt.NDArray[np.int64]:
+    """How often a replicate draws each document [D]; the same in all stages on one stream."""
     rng = np.random.default_rng([replicate, documents, tokens])
     return np.bincount(rng.integers(0, documents, documents), minlength=documents)
 
@@ -54,8 +55,8 @@ def bootstrap(
     """The parent's share by each rule in every replicate: name -> float64 [resamples].
 
     `pairs` are all pairs of live features with r >= threshold - NEAR over the whole stream, `alive`
-    is the number of the parent's live features there; both stay. NaN of no features.
-    `watch(done, total)` is called while it works.
+    is the number of the parent's live features there; replicates change neither. Without live
+    features the shares are NaN. `watch(done, total)` is called from time to time.
     """
     shares: dict[str, list[float]] = {name: [] for name in RULES}
     if alive:
@@ -67,8 +68,8 @@ def bootstrap(
             def part_done(done: int, total: int, start: int = first, stop: int = last) -> None:
                 watch(start * total + done * (stop - start), resamples * total)
 
-            for found in sums.replicates(first, last, threshold, part_done):
-                for name, share in counts_at(threshold, found).shares(alive).items():
+            for matches in sums.replicates(first, last, threshold, part_done):
+                for name, share in counts_at(threshold, matches).shares(alive).items():
                     shares[name].append(float("nan") if share is None else share)
     return {
         name: np.array(values if alive else [np.nan] * resamples, np.float64)
@@ -78,14 +79,14 @@ def bootstrap(
 
 @dataclass(frozen=True)
 class _Feature:
-    """Weighted sums of one side's features in B replicates: of x, and the variance times N^2."""
+    """Weighted sums of one side's features in B replicates: sum of x, and variance times N^2."""
 
     sum_FB: FloatArray
     spread_FB: FloatArray  # 0 where constant
 
 
 class DocumentSums:
-    """What the replicates of one edge are computed from."""
+    """The sums over documents from which the replicates of one edge are computed."""
 
     def __init__(
         self, parent: Codes, child: Codes, documents_T: npt.NDArray[np.int32], pairs: Pairs
@@ -100,7 +101,7 @@ class DocumentSums:
         self._pairs = pairs
 
     def replicates_at_a_time(self) -> int:
-        """As many as keep weights and sums within WEIGHT_BYTES and SUM_BYTES."""
+        """The number of replicates whose weights and sums fit into WEIGHT_BYTES and SUM_BYTES."""
         widest = max(1, *(side.width for side in self._sides))
         return max(1, min(WEIGHT_BYTES // (8 * len(self._sizes_D)), SUM_BYTES // (8 * widest)))
 
@@ -131,7 +132,7 @@ class DocumentSums:
         """
         documents, tokens = len(self._sizes_D), len(self._documents_T)
         weight_DB = np.stack(
-            [drawn(number, documents, tokens) for number in range(first, last)], axis=1
+            [draw_counts(number, documents, tokens) for number in range(first, last)], axis=1
         ).astype(np.float64)
         tokens_B = self._sizes_D @ weight_DB
         left, right = (self._feature(side, weight_DB, tokens_B) for side in self._sides)

@@ -1,4 +1,4 @@
-"""Cosines between decoder directions, for two dictionaries that read the same basis.
+"""Cosines between decoder directions of two dictionaries that read the same basis.
 
 F: features of the parent, G: of the child, D: width of the hook point.
 """
@@ -25,33 +25,33 @@ class Cosines:
     child_GD: Float32Array
 
     def of(self, parent_E: IntArray, child_E: IntArray) -> FloatArray:
-        """Cosine of each pair."""
-        one, other = self.parent_FD[parent_E], self.child_GD[child_E]
-        cosine_E: FloatArray = np.einsum("ed,ed->e", one, other, dtype=np.float64)
+        """Cosine of each pair [E]."""
+        parent_ED, child_ED = self.parent_FD[parent_E], self.child_GD[child_E]
+        cosine_E: FloatArray = np.einsum("ed,ed->e", parent_ED, child_ED, dtype=np.float64)
         return cosine_E
 
     def of_best(self, best_F: IntArray, best_G: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Cosines of every feature and its best partner; NaN where it has none."""
-        found_F, found_G = np.full(len(best_F), np.nan), np.full(len(best_G), np.nan)
-        some_F, some_G = np.flatnonzero(best_F >= 0), np.flatnonzero(best_G >= 0)
-        found_F[some_F] = self.of(some_F, best_F[some_F])
-        found_G[some_G] = self.of(best_G[some_G], some_G)
-        return found_F, found_G
+        """Cosines [F] and [G] of every feature and its best partner; NaN where it has none."""
+        cosine_F, cosine_G = np.full(len(best_F), np.nan), np.full(len(best_G), np.nan)
+        paired_F, paired_G = np.flatnonzero(best_F >= 0), np.flatnonzero(best_G >= 0)
+        cosine_F[paired_F] = self.of(paired_F, best_F[paired_F])
+        cosine_G[paired_G] = self.of(best_G[paired_G], paired_G)
+        return cosine_F, cosine_G
 
     def mutually_highest(self, alive_F: BoolArray, alive_G: BoolArray) -> IntArray:
-        """For every live parent feature the live child feature that is closest, both ways [F].
+        """For every live parent feature, the live child feature that is closest, both ways [F].
 
-        -1 where the closest child feature is closer to another parent feature.
+        It is -1 where the closest child feature is closer to another parent feature.
         """
         live_F, live_G = np.flatnonzero(alive_F), np.flatnonzero(alive_G)
         closest_F = np.full(len(alive_F), -1)
         if len(live_F) == 0 or len(live_G) == 0:
             return closest_F
-        other_DG = self.child_GD[live_G].T
+        child_DG = self.child_GD[live_G].T
         highest_G, owner_G = np.full(len(live_G), -np.inf), np.full(len(live_G), -1)
         best_F = np.empty(len(live_F), np.int64)
         for start in range(0, len(live_F), ROWS):
-            cosine_FG = self.parent_FD[live_F[start : start + ROWS]] @ other_DG
+            cosine_FG = self.parent_FD[live_F[start : start + ROWS]] @ child_DG
             best_F[start : start + ROWS] = cosine_FG.argmax(axis=1)
             row_G = cosine_FG.argmax(axis=0)
             top_G = cosine_FG[row_G, np.arange(len(live_G))]

@@ -1,6 +1,6 @@
-"""An edge: both models' features with their partners by every rule, their parts and statuses.
+"""An edge: the features of both models, with their partners by every rule, parts and statuses.
 
-F: features of one side, E: candidate pairs.
+F: features of one side (or of the parent), G: of the child, E: candidate pairs.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import pyarrow as pa
 from services.analyzer.codes.correlate import Pairs
 from services.analyzer.match.parts import Parts
 from shared.arrays import BoolArray, FloatArray, IntArray
-from shared.lineage.statuses import Fates, statuses
-
-HISTOGRAM_BINS = 50  # of best r, over [0, 1]
+from shared.lineage.best_r import best_r_histogram
+from shared.lineage.counts import SideCounts, edge_counts
+from shared.lineage.statuses import Fates, alive, statuses
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,12 @@ class SideMatches:
     @property
     def alive(self) -> BoolArray:
         """Features that fire often enough to be told from chance."""
-        return self.firings >= self.min_firings
+        return alive(self.firings, self.min_firings)
 
     def fates(self) -> Fates:
-        """What the statuses are told from."""
+        """What the statuses are derived from."""
         parts = self.parts
         return Fates(self.alive, self.match, parts.multiple_r_F, parts.starts_F, parts.parts_P)
-
-    def histogram(self) -> dict[str, list[float]]:
-        """Best r of the live features; those without any positive r count as 0."""
-        best_r = np.nan_to_num(self.best_r[self.alive])
-        counts, edges = np.histogram(best_r, HISTOGRAM_BINS, (0, 1))
-        return {"edges": edges.round(6).tolist(), "counts": counts.tolist()}
 
 
 @dataclass(frozen=True)
@@ -66,7 +60,7 @@ class Extras:
 
     @classmethod
     def none(cls, features: int) -> Extras:
-        """Nothing was computed."""
+        """The columns of features for which nothing was computed."""
         return cls(*(np.full(features, np.nan) for _ in range(3)))
 
 
@@ -100,42 +94,24 @@ def table(side: SideMatches, status: npt.NDArray[np.str_], extras: Extras) -> pa
 
 @dataclass(frozen=True)
 class EdgeMatches:
-    """Both sides, and all pairs of live features whose r reaches the lowest floor."""
+    """The matches of both sides, and the pairs of live features with r from the lowest floor on."""
 
     parent: SideMatches
     child: SideMatches
     pairs: Pairs
 
     def statuses(self, threshold: float) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
-        """Statuses of the parent's and the child's features (see shared.lineage.statuses)."""
+        """Statuses of the parent's features [F] and the child's [G]: shared.lineage.statuses."""
         return statuses(threshold, self.parent.fates(), self.child.fates())
 
     def counts(self, threshold: float) -> dict[str, Any]:
         """Results at the threshold of the matches; a share of no features is None."""
-        alive_parent, alive_child = int(self.parent.alive.sum()), int(self.child.alive.sum())
-        of_parent, of_child = (
-            {name: int((status == name).sum()) for name in np.unique(status).tolist()}
-            for status in self.statuses(threshold)
+        sides = zip((self.parent, self.child), self.statuses(threshold), strict=True)
+        parent, child = (
+            SideCounts.of(status, side.best_r, side.mutual, threshold) for side, status in sides
         )
-        persist = of_parent.get("persist", 0)
-        persist_any = int((self.parent.best_r >= threshold).sum())
-        persist_mutual = int(self.parent.mutual.sum())
         return {
-            "alive_parent": alive_parent,
-            "alive_child": alive_child,
-            "persist": persist,
-            "disappear": of_parent.get("disappear", 0),
-            "emerge": of_child.get("emerge", 0),
-            "split": of_parent.get("split", 0),
-            "merge": of_parent.get("merge", 0),
-            "split_child": of_child.get("split", 0),
-            "merge_child": of_child.get("merge", 0),
-            "persist_any": persist_any,
-            "persist_any_child": int((self.child.best_r >= threshold).sum()),
-            "persist_mutual": persist_mutual,
-            "share": persist / alive_parent if alive_parent else None,
-            "share_any": persist_any / alive_parent if alive_parent else None,
-            "share_mutual": persist_mutual / alive_parent if alive_parent else None,
-            "best_r_parent": self.parent.histogram(),
-            "best_r_child": self.child.histogram(),
+            **edge_counts(parent, child),
+            "best_r_parent": best_r_histogram(self.parent.best_r[self.parent.alive]),
+            "best_r_child": best_r_histogram(self.child.best_r[self.child.alive]),
         }

@@ -1,6 +1,6 @@
-"""The null control: what matches are left when the child's text is moved along the stream.
+"""The null control: which matches remain when the child's text is moved along the stream.
 
-Documents are rolled within each corpus, so that a feature still meets text of its own kind and
+Documents are rolled within each corpus, so that a feature still sees text of its own kind and
 whole documents, but never the same tokens. C: corpora, T: token positions, F: features of the
 parent, G: of the child, S: shifts, H: thresholds of the curve.
 """
@@ -18,15 +18,16 @@ import numpy.typing as npt
 from services.analyzer.codes.codes import Codes
 from services.analyzer.codes.correlate import search
 from services.analyzer.match.memo import Arrays
-from services.analyzer.match.shares import RULES, THRESHOLDS, counts_at, curve
+from services.analyzer.match.shares import THRESHOLDS, counts_at, curve
 from shared.arrays import BoolArray, FloatArray
+from shared.lineage.shares import RULES
 
 Spans = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class Shift:
-    """A rearrangement of the stream: spans of tokens in their new order, and tokens moved by."""
+    """A rearrangement of the stream: spans of tokens in their new order, and the length moved."""
 
     spans: Spans
     tokens: int
@@ -44,8 +45,8 @@ def shift_of(
 ) -> Shift:
     """Shift number 1 .. `shifts`: each corpus by about number / (shifts + 1) of its tokens.
 
-    The cut is where a document ends; in the middle of one only where no end lies within half a
-    step, for then two shifts could be the same. `tokens` sums over the corpora.
+    The cut is where a document ends, or in the middle of one if no document ends within half a
+    step: beyond that, two shifts could be the same. `tokens` is the sum over the corpora.
     """
     spans: Spans = []
     moved = 0
@@ -69,19 +70,19 @@ def shifted(
     threshold: float,
     watch: Callable[[int, int], None] = lambda *_: None,
 ) -> Arrays:
-    """Matches with the child's stream rearranged.
+    """Matches with the child's stream rearranged, as named arrays.
 
-    best_r_F and best_r_G: highest r of every feature, 0 where none is positive; share .. at the
-    threshold [1] and curve_share .. [H], by each rule.
+    best_r_F and best_r_G: the highest r of every feature, 0 where none is positive; share .. [1]
+    and curve_share .. [H]: shares by each rule, at the threshold and along the curve.
     """
     moved = child.rearranged(shift.spans)
-    found = search(parent, moved, min(threshold, THRESHOLDS[0]), *alive, watch=watch)
+    partners = search(parent, moved, min(threshold, THRESHOLDS[0]), *alive, watch=watch)
     live = int(alive[0].sum())
-    at_threshold = counts_at(threshold, found.pairs).shares(live)
-    along = curve(found.pairs, live)
+    at_threshold = counts_at(threshold, partners.pairs).shares(live)
+    along = curve(partners.pairs, live)
     return {
-        "best_r_F": np.nan_to_num(found.best_r_F),
-        "best_r_G": np.nan_to_num(found.best_r_G),
+        "best_r_F": np.nan_to_num(partners.best_r_F),
+        "best_r_G": np.nan_to_num(partners.best_r_G),
         **{name: np.array([at_threshold[name]], np.float64) for name in RULES},
         **{f"curve_{name}": along[name] for name in RULES},
     }
@@ -89,18 +90,18 @@ def shifted(
 
 @dataclass(frozen=True)
 class Null:
-    """The shifts of an edge, and what `shifted` found under each."""
+    """The shifts of an edge, and the matches under each (see `shifted`)."""
 
     shifts: Sequence[Shift]
-    found: Sequence[Arrays]
+    matches: Sequence[Arrays]
 
     def best_r(self, side: str) -> FloatArray:
-        """Highest r of every feature under every shift: "F" the parent's, "G" the child's."""
-        best_r: FloatArray = np.stack([arrays[f"best_r_{side}"] for arrays in self.found])
+        """Highest r of every feature under every shift: [S, F] of side "F" (parent), or [S, G]."""
+        best_r: FloatArray = np.stack([arrays[f"best_r_{side}"] for arrays in self.matches])
         return best_r
 
     def results(self) -> dict[str, Any]:
-        """Mean shares at the threshold (None of no features) and the shifts in tokens."""
+        """Mean shares at the threshold (None without live features) and the shifts in tokens."""
         means = {name: self._mean(name)[0] for name in RULES}
         return {
             **{name: None if np.isnan(mean) else float(mean) for name, mean in means.items()},
@@ -108,9 +109,9 @@ class Null:
         }
 
     def curve(self) -> dict[str, FloatArray]:
-        """Mean shares at the thresholds of the curve, by the names of RULES; NaN of none."""
+        """Mean shares [H] at the thresholds of the curve, by RULES; NaN without live features."""
         return {name: self._mean(f"curve_{name}") for name in RULES}
 
     def _mean(self, name: str) -> FloatArray:
-        mean: FloatArray = np.mean([arrays[name] for arrays in self.found], axis=0)
+        mean: FloatArray = np.mean([arrays[name] for arrays in self.matches], axis=0)
         return mean

@@ -6,8 +6,8 @@ the feature and G those among the parts, beta = G^-1 r and R^2 = r beta (Draper 
 Regression Analysis, chapter 6). Parts are found by forward selection with refitting, from the best
 pair on.
 
-N: features looked at, C: candidates of each, K: parts chosen so far, F: features of the side,
-P: parts of all features.
+N: features looked at, C: candidates of each, K: parts chosen so far, S: ways to add to these,
+F: features of the side, P: parts of all features.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from services.analyzer.codes.products import correlations, firings_together
 from services.analyzer.codes.standardise import Standardised
 from shared.arrays import BoolArray, FloatArray, IntArray
 
-EXPLAINED = 0.95  # from this best r on, one partner is the whole story
+EXPLAINED = 0.95  # from this best r on, one partner explains the feature alone
 CANDIDATES = 8  # highest r first
 # A part of a tenth of R^2 = .64 (the least that counts at a threshold of .8) has r = .25.
 FLOOR = 0.2
-# Without one part the rest must explain at least this share of R^2 less: else it is noise, or says
-# what another part says already.
+# Without a part, the rest must explain at least this share of R^2 less: otherwise the part is
+# noise, or repeats another one.
 LEAST_SHARE = 0.1
-# Two noisy copies of a feature correlate by the product of their r; the parts of a split feature,
-# which fire in turn, by nothing. Parts must stay below this share of the former.
+# Two noisy copies of a feature correlate with each other by the product of their r; the parts of a
+# split feature, which fire in turn, do not. Parts must stay below this share of that product.
 ALIKE = 0.5
-TOGETHER = 5  # tokens on which a part must fire with the feature: fewer may be one strong accident
-RIDGE = 1e-9  # on the diagonal: exact duplicates are then told apart by LEAST_SHARE, not by luck
+TOGETHER = 5  # tokens on which a part must fire with the feature: fewer may be a coincidence
+RIDGE = 1e-9  # on the diagonal, so that LEAST_SHARE and not luck rejects exact duplicates
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def find_parts(
 
     `pairs` are (feature, candidate, r) of all pairs with r >= FLOOR, best_r_F the highest r (NaN:
     none). Features with best r >= EXPLAINED or fewer than two candidates are not looked at.
-    `sides` gives the codes of this side and of the other; it is called only when they are needed.
+    `sides` returns the codes of this side and of the other; it is called only if these are needed.
     """
     features_N, candidate_NC, r_NC = _candidates(best_r_F, *pairs)
     if most < 2 or len(features_N) == 0:
@@ -72,24 +72,24 @@ def find_parts(
     own, others = sides()
     row_Z, place_Z = np.nonzero(candidate_NC >= 0)
     together_Z = firings_together(own, others, features_N[row_Z], candidate_NC[row_Z, place_Z])
-    accident = together_Z < TOGETHER
-    r_NC[row_Z[accident], place_Z[accident]] = 0
+    chance = together_Z < TOGETHER
+    r_NC[row_Z[chance], place_Z[chance]] = 0
     among_NCC = _among(candidate_NC, others)
     chosen_NC, squared_N = choose(r_NC, among_NCC, most)
-    found = np.flatnonzero(squared_N > 0)
+    sums = np.flatnonzero(squared_N > 0)
     multiple_r_F = np.full(len(best_r_F), np.nan)
-    multiple_r_F[features_N[found]] = np.sqrt(np.minimum(squared_N[found], 1))
-    row_P, column_P = np.nonzero(chosen_NC[found])
-    part_P = candidate_NC[found][row_P, column_P]
+    multiple_r_F[features_N[sums]] = np.sqrt(np.minimum(squared_N[sums], 1))
+    row_P, column_P = np.nonzero(chosen_NC[sums])
+    part_P = candidate_NC[sums][row_P, column_P]
     order = np.lexsort((part_P, row_P))
     counts_F = np.zeros(len(best_r_F), np.int64)
-    counts_F[features_N[found]] = chosen_NC[found].sum(axis=1)
+    counts_F[features_N[sums]] = chosen_NC[sums].sum(axis=1)
     starts_F = np.concatenate([[0], np.cumsum(counts_F)])
     return Parts(multiple_r_F, starts_F, part_P[order].astype(np.int64))
 
 
 def choose(r_NC: FloatArray, among_NCC: FloatArray, most: int) -> tuple[BoolArray, FloatArray]:
-    """Which candidates make up each feature [N, C], and the R^2 of their sum [N] (0: none do).
+    """Mask of the candidates that make up each feature [N, C]; R^2 of their sum [N], 0: none do.
 
     r_NC: correlations of the candidates with the feature, 0 where there is no candidate;
     among_NCC: those among the candidates.
@@ -99,9 +99,9 @@ def choose(r_NC: FloatArray, among_NCC: FloatArray, most: int) -> tuple[BoolArra
     while len(rows) and chosen_NK.shape[1] < min(most, r_NC.shape[1]):
         ways = combinations(range(r_NC.shape[1]), 1 if chosen_NK.shape[1] else 2)
         best_NK, best_N = _best_step(np.array(list(ways)), chosen_NK, r_NC[rows], among_NCC[rows])
-        kept = np.flatnonzero(best_N > 0)
-        rows, chosen_NK = rows[kept], best_NK[kept]
-        squared_N[rows] = best_N[kept]
+        improved = np.flatnonzero(best_N > 0)
+        rows, chosen_NK = rows[improved], best_NK[improved]
+        squared_N[rows] = best_N[improved]
         chosen_NC[rows[:, None], chosen_NK] = True
     return chosen_NC, squared_N
 
@@ -109,7 +109,7 @@ def choose(r_NC: FloatArray, among_NCC: FloatArray, most: int) -> tuple[BoolArra
 def _best_step(
     ways_SK: IntArray, chosen_NK: IntArray, r_NC: FloatArray, among_NCC: FloatArray
 ) -> tuple[IntArray, FloatArray]:
-    """The choice and its R^2 when the best of some additions is made; 0 where none will do."""
+    """The choice after the best of some additions, and its R^2 [N]; 0 where none is allowed."""
     best_N = np.zeros(len(r_NC))
     best_NK = np.empty((len(r_NC), chosen_NK.shape[1] + ways_SK.shape[1]), np.int64)
     limit_NCC = ALIKE * r_NC[:, :, None] * r_NC[:, None, :]
@@ -118,9 +118,9 @@ def _best_step(
     for way in ways_SK:
         grown_NK = np.hstack([chosen_NK, np.broadcast_to(way, (len(r_NC), len(way)))])
         allowed_N = np.ones(len(r_NC), bool)
-        for one, other in combinations(range(grown_NK.shape[1]), 2):
-            allowed_N &= grown_NK[:, one] != grown_NK[:, other]
-            allowed_N &= apart_NCC[every_N, grown_NK[:, one], grown_NK[:, other]]
+        for first, second in combinations(range(grown_NK.shape[1]), 2):
+            allowed_N &= grown_NK[:, first] != grown_NK[:, second]
+            allowed_N &= apart_NCC[every_N, grown_NK[:, first], grown_NK[:, second]]
         rows = np.flatnonzero(allowed_N)
         part_MK = grown_NK[rows]
         squared_M = _fit(
@@ -136,7 +136,7 @@ def _best_step(
 def _fit(r_NK: FloatArray, among_NKK: FloatArray) -> FloatArray:
     """R^2 of the least-squares sum [N]; 0 where a weight is not positive or a part is idle.
 
-    What the rest would lose without part i is beta_i^2 / (G^-1)_ii.
+    Without part i, R^2 would be lower by beta_i^2 / (G^-1)_ii.
     """
     inverse_NKK = np.linalg.inv(among_NKK + RIDGE * np.eye(r_NK.shape[1]))
     beta_NK = (inverse_NKK @ r_NK[:, :, None])[:, :, 0]
@@ -150,18 +150,18 @@ def _fit(r_NK: FloatArray, among_NKK: FloatArray) -> FloatArray:
 def _candidates(
     best_r_F: FloatArray, feature_E: IntArray, candidate_E: IntArray, r_E: FloatArray
 ) -> tuple[IntArray, IntArray, FloatArray]:
-    """Features worth a look [N], their candidates [N, C] (-1: none) and the correlations (0)."""
+    """Features to look at [N], their candidates [N, C] (-1: none) and correlations (none: 0)."""
     open_F = best_r_F < EXPLAINED
-    kept = np.flatnonzero(open_F[feature_E] & (r_E >= FLOOR))
-    kept = kept[np.lexsort((candidate_E[kept], -r_E[kept], feature_E[kept]))]
+    pairs = np.flatnonzero(open_F[feature_E] & (r_E >= FLOOR))
+    pairs = pairs[np.lexsort((candidate_E[pairs], -r_E[pairs], feature_E[pairs]))]
     features_N, first_N, counts_N = np.unique(
-        feature_E[kept], return_index=True, return_counts=True
+        feature_E[pairs], return_index=True, return_counts=True
     )
     several = counts_N >= 2
     features_N, first_N, counts_N = features_N[several], first_N[several], counts_N[several]
     place_NC = first_N[:, None] + np.arange(CANDIDATES)
     there_NC = np.arange(CANDIDATES) < counts_N[:, None]
-    source_NC = kept[np.where(there_NC, place_NC, 0)] if len(kept) else place_NC
+    source_NC = pairs[np.where(there_NC, place_NC, 0)] if len(pairs) else place_NC
     return (
         features_N,
         np.where(there_NC, candidate_E[source_NC], -1),
@@ -170,14 +170,14 @@ def _candidates(
 
 
 def _among(candidate_NC: IntArray, others: Standardised) -> FloatArray:
-    """Correlations among the candidates of each feature [N, C, C]; each pair computed once."""
+    """Correlations among the candidates of each feature [N, C, C]; each is computed once."""
     first, second = np.triu_indices(candidate_NC.shape[1], 1)
     low_NE = np.minimum(candidate_NC[:, first], candidate_NC[:, second])
     high_NE = np.maximum(candidate_NC[:, first], candidate_NC[:, second])
     there_NE = low_NE >= 0
-    names = low_NE[there_NE] * others.width + high_NE[there_NE]
-    once, inverse = np.unique(names, return_inverse=True)
-    r = correlations(others, others, *np.divmod(once, others.width))
+    numbers = low_NE[there_NE] * others.width + high_NE[there_NE]  # one number for each pair
+    distinct, inverse = np.unique(numbers, return_inverse=True)
+    r = correlations(others, others, *np.divmod(distinct, others.width))
     r_NE = np.zeros(low_NE.shape)
     r_NE[there_NE] = r[inverse]
     among_NCC = np.zeros((len(candidate_NC), candidate_NC.shape[1], candidate_NC.shape[1]))

@@ -1,4 +1,4 @@
-"""What the match stage hands over: tables, arrays of its controls, and rows of its results."""
+"""What the match stage writes: tables, arrays of its controls, and rows of its results."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import pyarrow.parquet as pq
 from services.analyzer.match.cosine import Cosines
 from services.analyzer.match.edge import EdgeMatches, Extras, table
 from services.analyzer.match.null import Null
-from services.analyzer.match.shares import RULES, THRESHOLDS, curve
+from services.analyzer.match.shares import THRESHOLDS, curve
 from services.analyzer.match.significance import p_values, q_values
+from shared.lineage.shares import RULES, suffix
 
 
 def extras_of(
     edge: EdgeMatches, null: Null | None, cosines: Cosines | None
 ) -> tuple[Extras, Extras]:
-    """Columns of the parent's and of the child's table beside those of the edge."""
+    """The columns of the parent's and the child's table that an edge alone does not give."""
     sides = edge.parent, edge.child
     unknown = tuple(np.full(len(side.firings), np.nan) for side in sides)
     cosine = cosines.of_best(edge.parent.best, edge.child.best) if cosines else unknown
@@ -34,7 +35,7 @@ def extras_of(
 
 
 def curve_rows(edge: EdgeMatches, null: Null | None) -> list[dict[str, float | None]]:
-    """Shares by each rule over THRESHOLDS, beside those of the null."""
+    """Shares by each rule at THRESHOLDS, with those of the null."""
     columns = curve(edge.pairs, int(edge.parent.alive.sum()))
     chance = null.curve() if null else {}
     rows: list[dict[str, float | None]] = []
@@ -44,7 +45,7 @@ def curve_rows(edge: EdgeMatches, null: Null | None) -> list[dict[str, float | N
             row[name] = _number(columns[name][number])
         for name in RULES:
             value = chance[name][number] if name in chance else np.nan
-            row[name.replace("share", "null")] = _number(value)
+            row[f"null{suffix(name)}"] = _number(value)
         rows.append(row)
     return rows
 
@@ -54,7 +55,7 @@ def _number(value: float) -> float | None:
 
 
 def cosine_results(edge: EdgeMatches, cosines: Cosines) -> dict[str, float | None]:
-    """Mean cosine of matched pairs; share of live parents whose match is the closest both ways."""
+    """Mean cosine of matches; share of live parent features whose match is closest both ways."""
     matched = np.flatnonzero(edge.parent.match >= 0)
     partner = edge.parent.match[matched]
     alive = int(edge.parent.alive.sum())
@@ -86,7 +87,7 @@ def write_edge(
     floor: float,
     extras: tuple[Extras, Extras],
 ) -> None:
-    """parent.parquet, child.parquet and candidates.npz."""
+    """Write parent.parquet, child.parquet and candidates.npz."""
     statuses = edge.statuses(threshold)
     for number, (name, side) in enumerate((("parent", edge.parent), ("child", edge.child))):
         pq.write_table(table(side, statuses[number], extras[number]), directory / f"{name}.parquet")

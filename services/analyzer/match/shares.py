@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.analyzer.codes.correlate import Found, Pairs
-from shared.arrays import BoolArray, FloatArray, IntArray
+from services.analyzer.codes.correlate import Pairs
+from shared.arrays import FloatArray, IntArray
 from shared.lineage.assignment import one_to_one
+from shared.lineage.shares import RULES, ratio
 
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # of the curve
-RULES = ("share", "share_any", "share_mutual")
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,13 @@ class Counts:
     mutual: int
 
     def shares(self, alive: int) -> dict[str, float | None]:
-        """The share of the live features, by the names of RULES; None of none."""
+        """Shares of the live features, by the names of RULES; None without live features."""
         counts = (self.one_to_one, self.any, self.mutual)
-        return {
-            name: count / alive if alive else None
-            for name, count in zip(RULES, counts, strict=True)
-        }
+        return {name: ratio(count, alive) for name, count in zip(RULES, counts, strict=True)}
 
 
 def counts_at(threshold: float, pairs: Pairs) -> Counts:
-    """The rules on candidates, which must hold all pairs with r >= threshold."""
+    """The counts by each rule, from candidates that include all pairs with r >= threshold."""
     high = np.flatnonzero(pairs.r_Z >= threshold)
     parent_E, child_E, r_E = pairs.parent_Z[high], pairs.child_Z[high], pairs.r_Z[high]
     if len(high) == 0:
@@ -48,7 +45,7 @@ def counts_at(threshold: float, pairs: Pairs) -> Counts:
 
 
 def mutual_pairs(parent_E: IntArray, child_E: IntArray, r_E: FloatArray) -> IntArray:
-    """Which pairs are the best of both features; the lowest number wins a tie."""
+    """Places in E of the pairs that are both features' best; the lowest number wins a tie."""
     both_E = np.ones(len(r_E), bool)
     for own_E, other_E in ((parent_E, child_E), (child_E, parent_E)):
         order = np.lexsort((other_E, -r_E, own_E))
@@ -58,17 +55,7 @@ def mutual_pairs(parent_E: IntArray, child_E: IntArray, r_E: FloatArray) -> IntA
     return np.flatnonzero(both_E)
 
 
-def mutual_features(found: Found, threshold: float) -> tuple[BoolArray, BoolArray]:
-    """Features [F] and [G] that are the best of their best, with r >= threshold."""
-    high = np.flatnonzero(found.best_r_F >= threshold)  # a comparison with NaN is False
-    high = high[found.best_G[found.best_F[high]] == high]
-    mutual_F, mutual_G = np.zeros(len(found.best_F), bool), np.zeros(len(found.best_G), bool)
-    mutual_F[high] = True
-    mutual_G[found.best_F[high]] = True
-    return mutual_F, mutual_G
-
-
 def curve(pairs: Pairs, alive: int) -> dict[str, FloatArray]:
-    """Shares by each rule at THRESHOLDS, under the names of RULES; NaN of no features."""
+    """Shares [thresholds] by each rule, under the names of RULES; NaN without live features."""
     rows = [counts_at(threshold, pairs).shares(alive) for threshold in THRESHOLDS]
     return {name: np.array([row[name] for row in rows], np.float64) for name in RULES}

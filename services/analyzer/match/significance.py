@@ -1,6 +1,6 @@
-"""Is a feature's best correlation higher than chance gives? p by the null, q over all features.
+"""Is a feature's best correlation higher than by chance? p by the null, q over all features.
 
-F: features, S: shifts of the null, N: all null values.
+F: features, L: live features, S: shifts of the null, N: all null values.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from shared.arrays import BoolArray, FloatArray, IntArray
 
 # Chance gives rare features a much higher best r (paper.md), so each is compared with null values
-# of features of about its firings: as many strata as leave this many values in each.
+# of features with about as many firings: in as many strata as leave this many values in each.
 STRATUM = 500
 MOST_STRATA = 20
 FALSE_DISCOVERIES = 0.05
@@ -19,7 +19,7 @@ FALSE_DISCOVERIES = 0.05
 def p_values(
     best_r_F: FloatArray, null_best_r_SF: FloatArray, firings_F: IntArray, alive_F: BoolArray
 ) -> FloatArray:
-    """(1 + null values as high) / (1 + null values) in the feature's stratum; NaN where not alive.
+    """(1 + null values as high) / (1 + null values) in the feature's stratum [F]; NaN if not live.
 
     The added one counts the observation itself (Davison and Hinkley 1997, equation 4.11). NaN
     correlations (no partner at all) count as 0.
@@ -39,16 +39,16 @@ def p_values(
 
 
 def _strata(firings_L: IntArray, shifts: int) -> IntArray:
-    """Number of the stratum of each live feature; equal firings are never parted."""
+    """The stratum of each live feature [L]; equal firings are never separated."""
     count = int(np.clip(len(firings_L) * shifts // STRATUM, 1, MOST_STRATA))
     ordered = np.sort(firings_L)
     edges = np.unique(ordered[len(ordered) * np.arange(1, count) // count])
-    found: IntArray = np.searchsorted(edges, firings_L, side="right")
-    return np.unique(found, return_inverse=True)[1].reshape(-1)
+    strata_L: IntArray = np.searchsorted(edges, firings_L, side="right")
+    return np.unique(strata_L, return_inverse=True)[1].reshape(-1)
 
 
 def q_values(p_F: FloatArray) -> FloatArray:
-    """Benjamini and Hochberg's (1995) adjusted p over the features that have one."""
+    """Benjamini and Hochberg's (1995) adjusted p [F] over the features that have a p; else NaN."""
     q_F = np.full(len(p_F), np.nan)
     tested = np.flatnonzero(~np.isnan(p_F))
     order = tested[np.argsort(p_F[tested], kind="stable")]

@@ -1,4 +1,4 @@
-"""Stage `match`: which features of a parent are found again in a child, and how sure that is.
+"""Stage `match`: which features of a parent persist in a child, and how sure that is.
 
 F: features of the parent, G: of the child, B: replicates of the bootstrap.
 """
@@ -13,13 +13,13 @@ from functools import partial
 import numpy as np
 
 from services.analyzer.codes.codes import load_codes, load_documents
-from services.analyzer.codes.correlate import Found, Pairs, search
+from services.analyzer.codes.correlate import Pairs, Partners, search
 from services.analyzer.match.bootstrap import NEAR, bootstrap
 from services.analyzer.match.cosine import Cosines, load_directions
 from services.analyzer.match.edge import EdgeMatches
 from services.analyzer.match.memo import Arrays, Memo
 from services.analyzer.match.null import Null, Shift, shift_of, shifted
-from services.analyzer.match.pairing import edge_of, lowest_floor, match_codes
+from services.analyzer.match.pairing import edge_of, lowest_floor
 from services.analyzer.match.results import (
     cosine_results,
     curve_rows,
@@ -30,22 +30,21 @@ from services.analyzer.match.results import (
 from services.analyzer.match.significance import FALSE_DISCOVERIES
 from shared.arrays import FloatArray
 from shared.lineage.shares import interval
+from shared.lineage.statuses import alive
 from shared.stages.analyzer import MatchParameters
 from shared.stages.stage import Leave, Stage, StageError
 
-__all__ = ["EdgeMatches", "match_codes", "run"]
-
-_BESTS = ("best_F", "best_r_F", "best_G", "best_r_G")  # arrays of Found beside its pairs
+_BESTS = ("best_F", "best_r_F", "best_G", "best_r_G")  # arrays of Partners beside its pairs
 
 
 def run(stage: Stage) -> None:
-    """Match the features of the inputs `parent` and `child` (see MatchParameters)."""
+    """Match the features of the inputs `parent` and `child` (see MATCH)."""
     parameters = MatchParameters.model_validate(stage.parameters)
     _check(parameters)
     matching = _Matching(stage, parameters)
     edge = matching.edge()
     null = matching.null()
-    drawn = matching.bootstrap(edge)
+    replicates = matching.bootstrap(edge)
     cosines = matching.cosines()
     extras = extras_of(edge, null, cosines)
     stage.results.update(
@@ -53,15 +52,15 @@ def run(stage: Stage) -> None:
         significant=int((extras[0].q <= FALSE_DISCOVERIES).sum()) if null else None,
         tokens=matching.parent.tokens,
         documents=matching.documents,
-        interval=interval(drawn["share"]),
-        interval_any=interval(drawn["share_any"]),
-        interval_mutual=interval(drawn["share_mutual"]),
+        interval=interval(replicates["share"]),
+        interval_any=interval(replicates["share_any"]),
+        interval_mutual=interval(replicates["share_mutual"]),
         null=null.results() if null else None,
         curve=curve_rows(edge, null),
         cosine=cosine_results(edge, cosines) if cosines else None,
     )
     write_edge(stage.output, edge, parameters.threshold, parameters.floor, extras)
-    np.savez(stage.output / "bootstrap.npz", allow_pickle=False, **drawn)
+    np.savez(stage.output / "bootstrap.npz", allow_pickle=False, **replicates)
     np.savez(stage.output / "null.npz", allow_pickle=False, **null_arrays(edge, null))
 
 
@@ -74,7 +73,7 @@ def _check(parameters: MatchParameters) -> None:
 
 
 class _Matching:
-    """The long steps of the stage: each reports progress, leaves when asked, and is kept."""
+    """The long steps of the stage; each reports progress, leaves when asked, and can be resumed."""
 
     def __init__(self, stage: Stage, parameters: MatchParameters) -> None:
         self._stage, self._parameters = stage, parameters
@@ -90,28 +89,29 @@ class _Matching:
         self._corpora = [int(tokens) for tokens in source.results["corpora"]]
         self._memo = Memo(stage)
         self._passes = 1 + parameters.shifts + min(1, parameters.resamples)
-        self._needed = max(1, parameters.min_firings)
-        self._alive = self.parent.firings >= self._needed, self.child.firings >= self._needed
+        self._alive = (
+            alive(self.parent.firings, parameters.min_firings),
+            alive(self.child.firings, parameters.min_firings),
+        )
 
     def edge(self) -> EdgeMatches:
-        """Partners of all features."""
+        """The partners of all features."""
         parameters = self._parameters
         lowest = lowest_floor(parameters.floor, parameters.threshold)
 
         def compute() -> Arrays:
-            found = search(self.parent, self.child, lowest, *self._alive, watch=self._watch(0))
-            named = {name: getattr(found, name) for name in _BESTS}
-            return named | asdict(found.pairs)
+            partners = search(self.parent, self.child, lowest, *self._alive, watch=self._watch(0))
+            named = {name: getattr(partners, name) for name in _BESTS}
+            return named | asdict(partners.pairs)
 
-        kept = self._memo.get("edge", compute)
-        pairs = Pairs(kept["parent_Z"], kept["child_Z"], kept["r_Z"])
-        found = Found(pairs=pairs, **{name: kept[name] for name in _BESTS})
-        return edge_of(
-            self.parent, self.child, found, parameters.threshold, self._needed, parameters.parts
-        )
+        arrays = self._memo.get("edge", compute)
+        pairs = Pairs(arrays["parent_Z"], arrays["child_Z"], arrays["r_Z"])
+        partners = Partners(pairs=pairs, **{name: arrays[name] for name in _BESTS})
+        threshold, least = parameters.threshold, parameters.min_firings
+        return edge_of(self.parent, self.child, partners, threshold, least, parameters.parts)
 
     def null(self) -> Null | None:
-        """Matches under every shift; None without shifts. StageError when nothing can move."""
+        """Matches under every shift; None without shifts. StageError when a shift moves nothing."""
         count = self._parameters.shifts
         if count == 0:
             return None
@@ -124,18 +124,18 @@ class _Matching:
                 f"shifts={count} is too many for a stream of {self.parent.tokens} tokens: one of "
                 "them would move nothing and be no control"
             )
-        found = [
+        matches = [
             self._memo.get(f"shift-{number}", partial(self._shifted, number, shift))
             for number, shift in enumerate(shifts)
         ]
-        return Null(shifts, found)
+        return Null(shifts, matches)
 
     def _shifted(self, number: int, shift: Shift) -> Arrays:
         threshold, watch = self._parameters.threshold, self._watch(1 + number)
         return shifted(self.parent, self.child, shift, self._alive, threshold, watch)
 
     def bootstrap(self, edge: EdgeMatches) -> Mapping[str, FloatArray]:
-        """Shares in every replicate, by the names of RULES; empty arrays without resamples."""
+        """Shares [resamples] in every replicate, by the names of RULES."""
         parameters = self._parameters
         near = edge.pairs.from_r(parameters.threshold - NEAR)
         return bootstrap(
@@ -150,7 +150,7 @@ class _Matching:
         )
 
     def cosines(self) -> Cosines | None:
-        """Decoder directions, where both dictionaries are given."""
+        """Cosines of decoder directions; None unless both dictionaries are given."""
         if "parent_dictionary" not in self._stage.inputs:
             return None
         directions = []
@@ -170,8 +170,10 @@ class _Matching:
         return Cosines(*directions)
 
     def _watch(self, number: int, pairs: int | None = None) -> Callable[[int, int], None]:
-        """Progress of one pass out of all, with its speed; raises Leave when the stage was asked
-        to stop. `pairs` are the feature pairs that the pass correlates: all, if not given.
+        """A callback that reports the progress of one pass out of all, with its speed.
+
+        It raises Leave when the stage was asked to stop. `pairs` are the feature pairs that the
+        pass correlates: all, if not given.
         """
         count = self.parent.width * self.child.width if pairs is None else pairs
         began = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from services.analyzer.report import images
-from services.analyzer.report.inputs import inputs as material
+from services.analyzer.report.inputs.inputs import read_inputs
 from services.analyzer.report.page import page
 from services.analyzer.report.results import results
 from services.analyzer.report.tables import tables
@@ -24,9 +24,9 @@ def _step(stage: Stage, done: int) -> None:
 def run(stage: Stage) -> None:
     """Write the four kinds of files; see `results` for what the numbers mean."""
     parameters = ReportParameters.model_validate(stage.parameters)
-    found = material.read(parameters, stage.inputs)
+    inputs = read_inputs(parameters, stage.inputs)
     _step(stage, 1)
-    values = results.assemble(found)
+    values = results.assemble(inputs)
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     (stage.output / "results.json").write_text(text, "utf-8")
     _step(stage, 2)

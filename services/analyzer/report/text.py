@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from shared.lineage.explanations.methods import METHODS
+
 NONE = "–"
 SPARSITY = {"k": "k", "l0": "target L0", "l1": "L1 weight"}
 
@@ -96,6 +98,7 @@ def sparsity(cell: Mapping[str, Any]) -> str:
 
 def named(values: Mapping[str, Any]) -> str:
     """Who explained: "rules", or the language model by its label."""
-    if values["method"] == "rule":
-        return "rules"
-    return short(plain(values["label"] or "language model"), 40)
+    method = METHODS[values["method"]]
+    if not method.needs_language_model:
+        return method.label
+    return short(plain(values["label"] or method.label), 40)

@@ -1,8 +1,8 @@
 """Features followed along the edges of a family of models.
 
-M: models, E: edges, F: features of a model, U: universal features, P: features on their way. The
-match of an edge is an array [F] over the parent's features: the one-to-one partner in the child, or
--1. Models are numbered so that parents come before their children.
+M: models, E: edges, F: features of a model, U: universal features, P: pairs of a feature and one
+that it leads to. The match of an edge is an array [F] over the parent's features: the one-to-one
+partner in the child, or -1. Models are numbered so that parents come before their children.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ def universal_chains(
 ) -> IntArray:
     """One feature per model such that every edge matches its parent's to its child's: [U, M].
 
-    `widths` gives each model's number of features. Rows are sorted by the first model's feature.
-    Where two parents meet in a child, both must lead to the same feature. A family without edges,
-    or in parts that no edge connects, has no universal feature.
+    `widths` are the models' numbers of features. Rows are sorted by the first model's feature.
+    Where two parents share a child, both must lead to the same feature. A family without edges, or
+    in parts that no edge connects, has no universal feature.
     """
     reached: dict[int, IntArray] = {0: np.arange(widths[0])}
     steps = _steps(widths, edges, matches)
     waiting = [0]
     while waiting:
-        here = waiting.pop(0)
+        model = waiting.pop(0)
         for source, target, step_F in steps:
-            if source == here and target not in reached:
+            if source == model and target not in reached:
                 reached[target] = _follow(step_F, reached[source])
                 waiting.append(target)
     if not edges or len(reached) < len(widths):
@@ -46,25 +46,25 @@ def universal_chains(
 def models_reached(
     edges: Sequence[Edge], matches: Sequence[IntArray], model: int, feature: int
 ) -> list[int]:
-    """Numbers of the descendants in which matches, followed from the feature, end up."""
-    found: set[Edge] = set()  # model, feature
+    """Numbers of the descendants that matches, followed from the feature, lead to."""
+    reached: set[tuple[int, int]] = set()  # model, feature
     waiting = [(model, feature)]
     while waiting:
-        here, number = waiting.pop()
+        source, number = waiting.pop()
         for (parent, child), match_F in zip(edges, matches, strict=True):
-            step = (child, int(match_F[number])) if parent == here else (child, -1)
-            if step[1] >= 0 and step not in found:
-                found.add(step)
+            step = (child, int(match_F[number])) if parent == source else (child, -1)
+            if step[1] >= 0 and step not in reached:
+                reached.add(step)
                 waiting.append(step)
-    return sorted({reached for reached, _ in found})
+    return sorted({descendant for descendant, _ in reached})
 
 
 def reached_from(
     widths: Sequence[int], edges: Sequence[Edge], matches: Sequence[IntArray], model: int
 ) -> dict[int, BoolArray]:
-    """Which features of the model matches lead from into each descendant, over any path: [F] each.
+    """Masks [F] of the model's features that matches lead into each descendant, over any path.
 
-    Every descendant has an entry. Paths may part and end in different features of a descendant;
+    Every descendant has an entry. Paths may diverge and end in different features of a descendant;
     one that arrives is enough.
     """
     start = np.arange(widths[model])
@@ -72,9 +72,9 @@ def reached_from(
     for (parent, child), match_F in _in_order(edges, matches):
         if parent not in arrived:
             continue
-        origin_P, here_P = arrived[parent]
-        kept = match_F[here_P] >= 0
-        pair_P = origin_P[kept] * widths[child] + match_F[here_P[kept]]
+        origin_P, current_P = arrived[parent]
+        matched = match_F[current_P] >= 0
+        pair_P = origin_P[matched] * widths[child] + match_F[current_P[matched]]
         if child in arrived:
             before_P = arrived[child][0] * widths[child] + arrived[child][1]
             pair_P = np.union1d(before_P, pair_P)
@@ -86,32 +86,32 @@ def reached_from(
 def unbroken_from_roots(
     widths: Sequence[int], edges: Sequence[Edge], matches: Sequence[IntArray]
 ) -> list[BoolArray]:
-    """Per model, which features [F] a chain of matches from a model without parents leads to.
+    """Per model, the mask [F] of features that a chain of matches from a root leads to.
 
-    Every feature of a model without parents counts as such.
+    A root is a model without parents; all of its features count.
     """
     children = {child for _, child in edges}
-    found = [np.full(width, model not in children) for model, width in enumerate(widths)]
+    unbroken = [np.full(width, model not in children) for model, width in enumerate(widths)]
     for (parent, child), match_F in _in_order(edges, matches):
-        onward = match_F[found[parent]]
-        found[child][onward[onward >= 0]] = True
-    return found
+        onward = match_F[unbroken[parent]]
+        unbroken[child][onward[onward >= 0]] = True
+    return unbroken
 
 
-def found_in_parents(
+def matched_in_parents(
     widths: Sequence[int], edges: Sequence[Edge], matches: Sequence[IntArray], model: int
 ) -> dict[int, BoolArray]:
-    """By parent of the model (in the order of the edges), which of its features [F] match there."""
-    found = {}
+    """By parent of the model, in the order of the edges: mask [F] of its features matched there."""
+    matched = {}
     for (parent, child), match_F in zip(edges, matches, strict=True):
         if child == model:
-            found[parent] = np.zeros(widths[child], bool)
-            found[parent][match_F[match_F >= 0]] = True
-    return found
+            matched[parent] = np.zeros(widths[child], bool)
+            matched[parent][match_F[match_F >= 0]] = True
+    return matched
 
 
 def _in_order(edges: Sequence[Edge], matches: Sequence[IntArray]) -> list[tuple[Edge, IntArray]]:
-    """Edges and matches such that all edges into a model come before those out of it."""
+    """Edges and their matches, sorted so that all edges into a model precede those out of it."""
     pairs = zip(edges, matches, strict=True)
     return sorted(pairs, key=lambda pair: (pair[0][1], pair[0][0]))
 
@@ -130,5 +130,5 @@ def _steps(
 
 
 def _follow(step_F: IntArray, features: IntArray) -> IntArray:
-    """The partners of the features, -1 for those that are -1 already."""
+    """The partners of the features, in their shape; -1 for those that are -1 already."""
     return np.where(features >= 0, step_F[features], -1)

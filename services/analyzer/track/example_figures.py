@@ -30,14 +30,14 @@ def universal_figure(
     codes: Sequence[FeatureMajor],
     contexts: Input,
 ) -> dict[str, Any] | None:
-    """universal_example of figures.json; `codes` per model, `contexts` of the first model."""
+    """universal_example of figures.json, from each model's codes and the first one's contexts."""
     if example is None:
         return None
     features = chains_UM[example.row].tolist()
     firings = [own.of(feature) for own, feature in zip(codes, features, strict=True)]
     correlations = [
-        [round(pair_correlation(one, other, codes[0].tokens), DIGITS) for other in firings]
-        for one in firings
+        [round(pair_correlation(first, second, codes[0].tokens), DIGITS) for second in firings]
+        for first in firings
     ]
     shown = shown_contexts(context_rows(contexts.path, [features[0]]))
     return {
@@ -61,7 +61,7 @@ def universal_figure(
 def failing_figure(
     example: FailingExample | None, codes: Sequence[FeatureMajor], contexts: Sequence[Input]
 ) -> dict[str, Any] | None:
-    """failing_example of figures.json; `codes` and `contexts` per model."""
+    """failing_example of figures.json, from each model's codes and contexts."""
     if example is None:
         return None
     parent, child = example.edge.parent, example.edge.child

@@ -1,4 +1,4 @@
-"""Which features the figures show: one that every model has, one that fails to carry over.
+"""The features that the figures show: one that every model has, one that fails to carry over.
 
 U: universal features, M: models.
 """
@@ -22,17 +22,17 @@ CONTEXTS_SHOWN = 6
 WELL_FIRING = 10  # times min_firings: enough firings to fill a figure
 MOST_DENSITY = 0.02  # above it a feature says little about where it fires
 DISTINCT_TOKENS = 3  # fires on fewer: the feature is a word, which any model has
-LOOKED_AT = 64  # universal features whose contexts are read in search of such a one
+LOOKED_AT = 64  # universal features whose contexts are read in search of one
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class EdgeTable:
-    """What an edge's parent.parquet says, one entry per feature of the parent.
+    """The columns of an edge's parent.parquet, one entry per feature of the parent.
 
-    `disappears` lists the features that do: one that splits, or merges with others into one of the
-    child, is still there in another shape and no example of what a child loses.
+    `disappears` lists the numbers of the features that do. One that splits, or merges with others
+    into one of the child, is still there in another shape, and no example of what a child loses.
     """
 
     parent: int
@@ -83,8 +83,8 @@ def label_rows(contexts: Path) -> list[Row]:
 
 def context_rows(contexts: Path, features: Sequence[int]) -> list[Row]:
     """Rows of contexts.parquet for some features, in the file's order: top before samples."""
-    wanted = pc.field("feature").isin(list(features))
-    rows: list[Row] = pq.read_table(contexts / "contexts.parquet", filters=wanted).to_pylist()
+    chosen = pc.field("feature").isin(list(features))
+    rows: list[Row] = pq.read_table(contexts / "contexts.parquet", filters=chosen).to_pylist()
     return rows
 
 
@@ -110,29 +110,31 @@ def universal_example(
 ) -> UniversalExample | None:
     """The universal feature to show, from the first model's labels and contexts.
 
-    The one that tells UNIVERSAL_LABEL best; without such a one, among features that fire often but
-    not everywhere and on several different tokens, the one whose matches are strongest.
+    That is the one that indicates UNIVERSAL_LABEL best. If none does, it is the one with the
+    strongest matches among features that fire often, but not everywhere, and on several different
+    tokens.
     """
     if len(chains_UM) == 0:
         return None
     row_of = {int(feature): row for row, feature in enumerate(chains_UM[:, 0])}
-    for found in label_rows(contexts):
-        if found["label"] == UNIVERSAL_LABEL and found["feature"] in row_of:
-            row = row_of[found["feature"]]
+    labels = label_rows(contexts)
+    for label in labels:
+        if label["label"] == UNIVERSAL_LABEL and label["feature"] in row_of:
+            row = row_of[label["feature"]]
             reason = (
                 f"of all universal features it tells {UNIVERSAL_LABEL} best in the first model "
-                f"(F1 {found['f1']:.2f}); its weakest match has r = {weakest_r_U[row]:.2f}"
+                f"(F1 {label['f1']:.2f}); its weakest match has r = {weakest_r_U[row]:.2f}"
             )
             return UniversalExample(row, UNIVERSAL_LABEL, reason)
     row, quality = _strongest(
         chains_UM[:, 0], weakest_r_U, firings_U, contexts, tokens, min_firings
     )
-    told = {found["feature"]: found["label"] for found in reversed(label_rows(contexts))}
+    best_label = {label["feature"]: label["label"] for label in reversed(labels)}
     reason = (
         f"no universal feature tells {UNIVERSAL_LABEL}; {quality} it has the strongest matches "
         f"(weakest r = {weakest_r_U[row]:.2f})"
     )
-    return UniversalExample(row, told.get(int(chains_UM[row, 0])), reason)
+    return UniversalExample(row, best_label.get(int(chains_UM[row, 0])), reason)
 
 
 def _strongest(
@@ -143,7 +145,7 @@ def _strongest(
     tokens: int,
     min_firings: int,
 ) -> tuple[int, str]:
-    """The row with the highest weakest r among the features worth a figure, and among which."""
+    """The row with the highest weakest r among features worth a figure, and which these are."""
     by_r = np.lexsort((features_U, -weakest_r_U))
     decent = (firings_U >= WELL_FIRING * min_firings) & (firings_U <= MOST_DENSITY * tokens)
     candidates = by_r[decent[by_r]]
@@ -165,9 +167,10 @@ def failing_example(
 ) -> FailingExample | None:
     """A feature that disappears on an edge from the first model, with its closest match.
 
-    One that tells FAILING_LABEL, or else another label, the higher F1 first, where its closest
-    match is weakest; without labels, the one of not too high density that fires most often.
-    Features with no positively correlated partner at all have no closest match and are not shown.
+    Features that indicate FAILING_LABEL come first, then those of other labels; among these the
+    highest F1, on the edge where the closest match is weakest. Without labels, it is the feature of
+    not too high density that fires most often. Features with no positively correlated partner at
+    all have no closest match and are not shown.
     """
     first = [edge for edge in edges if edge.parent == 0] or list(edges)
     labelled: list[tuple[bool, float, FailingExample]] = []
@@ -178,7 +181,7 @@ def failing_example(
                 shown = _failing(edge, row["feature"], row["label"], reason)
                 labelled.append((row["label"] == FAILING_LABEL, row["f1"], shown))
     if labelled:
-        return min(labelled, key=lambda one: (not one[0], -one[1], one[2].r))[2]
+        return min(labelled, key=lambda entry: (not entry[0], -entry[1], entry[2].r))[2]
     unlabelled = []
     for edge in first:
         firings = edge.firings[edge.disappears]
@@ -187,7 +190,7 @@ def failing_example(
             count = int(edge.firings[feature])
             reason = f"no label tells more; of the features that disappear it fires most ({count})"
             unlabelled.append((count, _failing(edge, feature, None, reason)))
-    return max(unlabelled, key=lambda one: (one[0], -one[1].r))[1] if unlabelled else None
+    return max(unlabelled, key=lambda entry: (entry[0], -entry[1].r))[1] if unlabelled else None
 
 
 def _failing(edge: EdgeTable, feature: int, label: str | None, reason: str) -> FailingExample:

@@ -1,7 +1,7 @@
 """What becomes of features over a whole family: inherited, new, lost, regained.
 
-F: features of a model, U: universal features, M: models, N: fates there are, Z: fates of all
-features. Only live features (those that fire often enough to tell) have a fate or are counted.
+F: features of a model, U: universal features, M: models, N: kinds of fates, Z: fates of all
+features. Only live features (those that fire often enough to judge) have a fate or are counted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from services.analyzer.track.chains import Edge, found_in_parents, reached_from, unbroken_from_roots
+from services.analyzer.track.chains import (
+    Edge,
+    matched_in_parents,
+    reached_from,
+    unbroken_from_roots,
+)
 from shared.arrays import BoolArray, IntArray
 
 Row = dict[str, Any]
@@ -24,7 +29,7 @@ Row = dict[str, Any]
 class Kin:
     """A family's models and matches (see chains.py), and direct matches over its generations.
 
-    alive: per model, which features [F] are live; direct: per pair of `ancestors`, the one-to-one
+    alive: per model, the mask [F] of live features; direct: per pair of `ancestors`, the one-to-one
     partner [F] in the descendant of each of the ancestor's features, or -1.
     """
 
@@ -42,55 +47,57 @@ class Kin:
 
     @cached_property
     def inherited(self) -> list[dict[int, BoolArray]]:
-        """Per model, by parent: which of its live features [F] have a match there."""
+        """Per model, by parent: the mask [F] of its live features that have a match there."""
         return [
             {
-                parent: found_F & self.alive[model]
-                for parent, found_F in self._found_in_parents(model).items()
+                parent: matched_F & self.alive[model]
+                for parent, matched_F in self._matched_in_parents(model).items()
             }
             for model in range(len(self.alive))
         ]
 
     @cached_property
     def new(self) -> list[BoolArray]:
-        """Per model: which live features [F] no parent has; none in a model without parents."""
+        """Per model: the mask [F] of live features that no parent has; none without parents."""
         return [
-            alive_F & ~np.any(list(found.values()), axis=0) if found else np.zeros_like(alive_F)
-            for alive_F, found in zip(self.alive, self.inherited, strict=True)
+            alive_F & ~np.any(list(parents.values()), axis=0) if parents else np.zeros_like(alive_F)
+            for alive_F, parents in zip(self.alive, self.inherited, strict=True)
         ]
 
     @cached_property
     def pairs(self) -> list[tuple[Edge, BoolArray, BoolArray]]:
-        """Per pair of ancestors: which live features [F] of the ancestor a path of matches leads
-        to the descendant, and which have a direct match there."""
+        """Per pair of ancestor and descendant, two masks [F] of the ancestor's live features.
+
+        The first: a path of matches leads to the descendant. The second: a direct match is there.
+        """
         paths = {
             ancestor: reached_from(self.widths, self.edges, self.matches, ancestor)
             for ancestor, _ in self.ancestors
         }
-        found = []
+        pairs = []
         for (ancestor, descendant), match_F in zip(self.ancestors, self.direct, strict=True):
             alive_F = self.alive[ancestor]
             path_F = paths[ancestor].get(descendant, np.zeros_like(alive_F))
-            found.append(((ancestor, descendant), path_F & alive_F, (match_F >= 0) & alive_F))
-        return found
+            pairs.append(((ancestor, descendant), path_F & alive_F, (match_F >= 0) & alive_F))
+        return pairs
 
-    def _found_in_parents(self, model: int) -> dict[int, BoolArray]:
-        return found_in_parents(self.widths, self.edges, self.matches, model)
+    def _matched_in_parents(self, model: int) -> dict[int, BoolArray]:
+        return matched_in_parents(self.widths, self.edges, self.matches, model)
 
 
 def merges(kin: Kin) -> list[Row]:
-    """Where the features of each model of two parents come from (see TrackParameters)."""
+    """Where the features of each model of two parents come from (see TRACK)."""
     rows = []
-    for child, found in enumerate(kin.inherited):
-        if len(found) != 2:
+    for child, parents in enumerate(kin.inherited):
+        if len(parents) != 2:
             continue
-        one_F, other_F = found.values()
+        first_F, second_F = parents.values()
         rows.append(
             {
                 "child": child,
-                "parents": list(found),
-                "both": int((one_F & other_F).sum()),
-                "only": [int((one_F & ~other_F).sum()), int((other_F & ~one_F).sum())],
+                "parents": list(parents),
+                "both": int((first_F & second_F).sum()),
+                "only": [int((first_F & ~second_F).sum()), int((second_F & ~first_F).sum())],
                 "new": int(kin.new[child].sum()),
                 "alive": int(kin.alive[child].sum()),
             }
@@ -130,16 +137,16 @@ def along(kin: Kin) -> list[Row]:
 
 
 def fates(kin: Kin, model: int) -> Iterator[tuple[str, BoolArray]]:
-    """Every fate that features of the model may have, and which features [F] have it."""
+    """Every fate that features of the model may have, with the mask [F] of those that have it."""
     universal_F = np.zeros(kin.widths[model], bool)
     universal_F[kin.chains_UM[:, model]] = True
     yield "universal", universal_F & kin.alive[model]
-    found = kin.inherited[model]
-    if len(found) == 2:
-        (first, one_F), (second, other_F) = found.items()
-        yield f"inherited/{first}", one_F & ~other_F
-        yield f"inherited/{second}", other_F & ~one_F
-        yield "inherited/both", one_F & other_F
+    parents = kin.inherited[model]
+    if len(parents) == 2:
+        (first, first_F), (second, second_F) = parents.items()
+        yield f"inherited/{first}", first_F & ~second_F
+        yield f"inherited/{second}", second_F & ~first_F
+        yield "inherited/both", first_F & second_F
     yield "new", kin.new[model]
     for (ancestor, descendant), path_F, direct_F in kin.pairs:
         if ancestor == model:
@@ -150,21 +157,21 @@ def fates(kin: Kin, model: int) -> Iterator[tuple[str, BoolArray]]:
 def fate_table(kin: Kin) -> pa.Table:
     """chains.parquet: model, feature, fate (list of str), by model and then by feature.
 
-    Fates are kept as numbers of a common vocabulary: with many models, most of a table of a row
-    per feature would be the same few strings.
+    Fates are stored as numbers of a common vocabulary: with many models, a row per feature would
+    mostly repeat the same few strings.
     """
     vocabulary: dict[str, int] = {}
-    which: list[IntArray] = []
+    numbers: list[IntArray] = []
     counts: list[IntArray] = []
     for model in range(len(kin.alive)):
         named = dict(fates(kin, model))
-        numbers_N = np.array([vocabulary.setdefault(name, len(vocabulary)) for name in named])
+        number_N = np.array([vocabulary.setdefault(name, len(vocabulary)) for name in named])
         has_FN = np.stack(list(named.values()), axis=1)
-        which.append(numbers_N[np.nonzero(has_FN)[1]])
+        numbers.append(number_N[np.nonzero(has_FN)[1]])
         counts.append(has_FN.sum(axis=1))
     offsets = np.concatenate([[0], *counts]).cumsum()
-    which_Z = pa.DictionaryArray.from_arrays(
-        pa.array(np.concatenate(which), pa.int32()), pa.array(list(vocabulary), pa.string())
+    fates_Z = pa.DictionaryArray.from_arrays(
+        pa.array(np.concatenate(numbers), pa.int32()), pa.array(list(vocabulary), pa.string())
     )
     models = np.repeat(np.arange(len(kin.widths)), kin.widths)
     features = np.concatenate([np.arange(width) for width in kin.widths])
@@ -172,6 +179,6 @@ def fate_table(kin: Kin) -> pa.Table:
         {
             "model": pa.array(models, pa.int32()),
             "feature": pa.array(features, pa.int32()),
-            "fate": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), which_Z),
+            "fate": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), fates_Z),
         }
     )

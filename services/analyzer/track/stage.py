@@ -26,8 +26,9 @@ from services.analyzer.track.examples import (
 )
 from services.analyzer.track.fates import Kin, along, fate_table, merges, regained
 from shared.arrays import BoolArray, FloatArray, IntArray
-from shared.stages.analyzer import TrackEdge, TrackParameters
+from shared.lineage.statuses import alive
 from shared.stages.stage import Input, Leave, Stage, StageError
+from shared.stages.tracking import TrackEdge, TrackParameters
 
 # Rows of chains.parquet that are read together: one feature is found without reading the others.
 GROUP_ROWS = 4096
@@ -48,12 +49,12 @@ class Family:
 
     @property
     def matches(self) -> list[IntArray]:
-        """The one-to-one partner of each parent feature, per edge."""
+        """Per edge, the one-to-one partner of each parent feature [F]."""
         return [edge.match for edge in self.edges]
 
 
 def run(stage: Stage) -> None:
-    """Follow features through the models (see TrackParameters)."""
+    """Follow features through the models (see TRACK)."""
     parameters = TrackParameters.model_validate(stage.parameters)
     codes, contexts = stage.group("codes"), stage.group("contexts")
     family = _family(parameters, codes, stage.group("match"))
@@ -103,10 +104,10 @@ def _edge_tables(
     matches: Sequence[Input],
     widths: Sequence[int],
 ) -> list[EdgeTable]:
-    """The tables of one field's edges. Raises StageError where inputs do not fit the parameters."""
+    """The tables of one field's edges; StageError where inputs do not fit the parameters."""
     if len(matches) != len(edges):
         raise StageError(f"{len(edges)} {field}, but {len(matches)} {role} inputs")
-    found = []
+    tables = []
     for number, (edge, source) in enumerate(zip(edges, matches, strict=True)):
         if not 0 <= edge.parent < edge.child < len(widths):
             raise StageError(
@@ -119,23 +120,23 @@ def _edge_tables(
                 f"{role}/{number} has {len(table.match)} features of model {edge.parent}, its "
                 f"codes have {widths[edge.parent]}"
             )
-        found.append(table)
-    return found
+        tables.append(table)
+    return tables
 
 
 def _kin(stage: Stage, parameters: TrackParameters, family: Family, codes: Sequence[Input]) -> Kin:
-    """What fates are told from: live features, and matches along edges and over generations."""
+    """What fates are derived from: live features, matches along edges and over generations."""
     widths = [int(source.results["features"]) for source in codes]
     ancestors = _edge_tables(
         "ancestors", parameters.ancestors, "ancestor", stage.group("ancestor"), widths
     )
-    alive: list[BoolArray] = []
+    live: list[BoolArray] = []
     for source in codes:
         if stage.stopping:
             raise Leave
-        alive.append(load_codes(source).firings >= max(1, parameters.min_firings))
+        live.append(alive(load_codes(source).firings, parameters.min_firings))
     return Kin(
-        alive=alive,
+        alive=live,
         edges=family.pairs,
         matches=family.matches,
         chains_UM=family.chains_UM,
@@ -147,8 +148,8 @@ def _kin(stage: Stage, parameters: TrackParameters, family: Family, codes: Seque
 def _codes(
     stage: Stage, codes: Sequence[Input], family: Family, failing: FailingExample | None
 ) -> list[FeatureMajor]:
-    """Each model's activations of the features that are written about, and of no others."""
-    found = []
+    """Each model's activations of the features that are shown, and of no others."""
+    shown = []
     for model, source in enumerate(codes):
         if stage.stopping:
             raise Leave
@@ -157,10 +158,10 @@ def _codes(
             features.add(failing.feature)
         if failing is not None and model == failing.edge.child:
             features.add(failing.closest)
-        wanted = np.array(sorted(features), np.int64)
-        found.append(load_codes(source).only(wanted).by_feature())
+        numbers = np.array(sorted(features), np.int64)
+        shown.append(load_codes(source).only(numbers).by_feature())
         stage.progress(model + 1, len(codes), "models")
-    return found
+    return shown
 
 
 def _universal_table(family: Family, codes: Sequence[FeatureMajor]) -> pa.Table:
@@ -178,7 +179,7 @@ def _universal_table(family: Family, codes: Sequence[FeatureMajor]) -> pa.Table:
 
 
 def _labels(family: Family, contexts: Sequence[Input]) -> list[dict[str, Any]]:
-    """The best feature of each model for each label, and in which descendants it persists."""
+    """The best feature of each model for each label, and the descendants in which it persists."""
     rows = []
     for model, source in enumerate(contexts):
         for label, best in source.results["labels"].items():

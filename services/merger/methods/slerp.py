@@ -6,13 +6,14 @@ n: elements of a span of a tensor, which counts as one vector; S: spans.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from services.merger.methods.base import Notes, Sink
 
 # Beyond this |cosine| the arc is so short (1.8 degrees), or so undefined, that a line is taken;
 # the value that published merges use.
@@ -27,29 +28,20 @@ GPU_PIECE = 2**24
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Slerp:
-    """A tensor between two, the cosine of the angle between them, and whether a line was taken.
+def combine(parents: Sequence[Tensor], sink: Sink, *, t: float) -> Notes:
+    """The tensor at t on the arc from the first parent (t = 0) to the second (t = 1).
 
-    `dot` is None when a parent is zero: there is no angle then.
-    """
-
-    tensor: Tensor
-    dot: float | None
-    linear: bool
-
-
-def slerp(zero: Tensor, one: Tensor, t: float) -> Slerp:
-    """The tensor at t on the arc from `zero` (t = 0) to `one` (t = 1), seen as whole vectors.
-
-    Shoemake 1985, "Animating rotation with quaternion curves", equation for Slerp, on vectors of
-    any length: directions give the angle, the parents themselves are added up, so norms are
-    interpolated too. All sums are float64; the result has the dtype and shape of `zero`. t = 0
-    and t = 1 give the parents bit for bit. Linear where a parent is zero or |cosine| > 0.9995.
-    Swapping the parents and taking 1 - t changes a value by a rounding at most.
+    The parents are seen as whole vectors. Shoemake 1985, "Animating rotation with quaternion
+    curves", equation for Slerp, on vectors of any length: directions give the angle, the parents
+    themselves are added up, so norms are interpolated too. All sums are float64; the result has the
+    dtype of the parents. t = 0 and t = 1 give the parents bit for bit. Linear where a parent is
+    zero or |cosine| > 0.9995. Swapping the parents and taking 1 - t changes a value by a rounding
+    at most. Notes: `dot`, the cosine of the angle between the parents (None when one is zero:
+    there is no angle then), `angle_degrees` and `linear`.
     Raises ValueError for different shapes, dtypes that are not the same floating-point one, or t
     outside [0, 1].
     """
+    zero, one = parents
     if zero.shape != one.shape or zero.dtype != one.dtype or not zero.is_floating_point():
         raise ValueError(
             f"cannot interpolate {zero.dtype} {list(zero.shape)} and {one.dtype} {list(one.shape)}"
@@ -59,25 +51,15 @@ def slerp(zero: Tensor, one: Tensor, t: float) -> Slerp:
     dot = cosine(zero, one)
     at_zero, at_one, linear = coefficients(dot, t)
     if t in (0, 1):
-        return Slerp((one if t else zero).clone(), dot, linear)
-    mixed = torch.empty_like(zero, memory_format=torch.contiguous_format)
-    mixed_n = mixed.view(-1)
-
-    def keep(start: int, piece: Tensor) -> None:
-        mixed_n[start : start + len(piece)] = piece
-
-    mix(zero, one, at_zero, at_one, keep)
-    return Slerp(mixed, dot, linear)
+        sink(0, one if t else zero)
+    else:
+        mix(zero, one, at_zero, at_one, sink)
+    angle = math.degrees(math.acos(dot)) if dot is not None and math.isfinite(dot) else None
+    return {"dot": dot, "angle_degrees": angle, "linear": linear}
 
 
-def mix(
-    zero: Tensor, one: Tensor, at_zero: float, at_one: float, sink: Callable[[int, Tensor], None]
-) -> None:
-    """Compute at_zero * zero + at_one * one, rounded to the dtype of `zero`, piece by piece.
-
-    `sink` gets each piece, flat, with its place in the flat tensor: from several threads, in no
-    order, and in memory that the next piece overwrites.
-    """
+def mix(zero: Tensor, one: Tensor, at_zero: float, at_one: float, sink: Sink) -> None:
+    """Compute at_zero * zero + at_one * one, rounded to the dtype of `zero`, piece by piece."""
 
     def mix_span(start: int, zero_n: Tensor, one_n: Tensor) -> None:
         rounded_n = zero_n.new_empty(min(len(zero_n), _piece(zero_n)))

@@ -47,7 +47,7 @@ class CrosscoderState:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a step says about itself; shares and means over its batch."""
+    """Measurements of one step; shares and means are over its batch."""
 
     step: int
     loss: float
@@ -62,7 +62,7 @@ class Figures:
 
 
 def learning_rate_at(step: int, steps: int, parameters: CrosscoderParameters) -> float:
-    """The learning rate of a step (from 0): linear up, constant, and linear to zero at the end."""
+    """The learning rate of a step (from 0): linear warm-up, constant, linear to zero at the end."""
     decay = parameters.learning_rate_decay * steps
     up = min(1.0, (step + 1) / parameters.warmup_steps) if parameters.warmup_steps else 1.0
     down = min(1.0, (steps - step) / decay) if decay > 0 else 1.0
@@ -70,7 +70,7 @@ def learning_rate_at(step: int, steps: int, parameters: CrosscoderParameters) ->
 
 
 class Trainer:
-    """Takes steps; `state` may be saved and put back between any two of them."""
+    """Takes steps; `state` may be saved and restored between any two of them."""
 
     def __init__(
         self, state: CrosscoderState, parameters: CrosscoderParameters, steps: int, batch: int
@@ -83,7 +83,7 @@ class Trainer:
     def step(self, x_NE: Tensor) -> Pass:
         """One step on scaled activations: backward, project, optimise, renormalise, count.
 
-        A decoder direction has unit norm over both models together. It loses nothing: a feature's
+        A decoder direction has unit norm over both models together. This loses nothing: a feature's
         size is in its activation, and how a direction divides into parent and child stays free.
         """
         state, parameters = self.state, self._parameters
@@ -105,7 +105,7 @@ class Trainer:
         return batch
 
     def dead(self) -> Tensor:
-        """Mask [F] of the features that were silent for more steps than the window."""
+        """Mask [F] of the features that have been silent for more steps than the window."""
         return self.state.silent_F > self._parameters.dead_after_steps
 
     def figures(self, batch: Pass, x_NE: Tensor) -> Figures:
@@ -146,7 +146,7 @@ class Trainer:
 def save_state(
     directory: Path, state: CrosscoderState, scale_2: list[float], curve: list[str]
 ) -> None:
-    """Write the state into an empty directory; all else follows from the number of the step."""
+    """Write the state into an empty directory; everything else follows from the step number."""
     parts = {
         "weights": state.weights,
         "first_moment": state.first_moment,

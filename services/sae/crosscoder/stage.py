@@ -1,4 +1,4 @@
-"""Stage `crosscoder`: one dictionary of a parent and its child, and what is in which of them.
+"""Stage `crosscoder`: one dictionary of a parent and its child, and which features are in which.
 
 N: vectors of a step, D: width at the hook point, E: 2 D, the parent's values and then the child's,
 F: features.
@@ -46,7 +46,7 @@ INITIALISE, SHUFFLE = 0, 1
 
 
 def run(stage: Stage) -> None:
-    """Write crosscoder.safetensors, curve.jsonl and features.parquet; see CrosscoderParameters.
+    """Write crosscoder.safetensors, curve.jsonl and features.parquet; see CROSSCODER.
 
     Raises StageError for a layer that does not exist, models of different widths, fewer tokens than
     one step, activations that are zero or not finite, or a loss that is not finite.
@@ -75,7 +75,7 @@ def run(stage: Stage) -> None:
 
 
 def results(scaling: Scaling, features: Features) -> dict[str, Any]:
-    """What the held-out tokens say, as CrosscoderParameters names it."""
+    """What the held-out tokens say, as CROSSCODER names it."""
     parent, child = scaling.explained_variance()
     return {
         **features.counts(),
@@ -158,7 +158,7 @@ class Training:
 
     @property
     def scale_E(self) -> Tensor:  # noqa: N802
-        """The factor [E] of each value, its model's."""
+        """The scale of each value [E], which is that of its model."""
         width = self.state.weights.width
         return torch.tensor(self.scales, device=device()).repeat_interleave(width)
 
@@ -180,7 +180,7 @@ class Training:
         return scales, CrosscoderState.start(weights)
 
     def finish(self) -> None:
-        """Take the steps that are left; leaves with a checkpoint when the stage is asked to."""
+        """Take the remaining steps; saves a checkpoint and leaves when the stage is asked to."""
         started, first = time.monotonic(), self.state.step
         scale_E = self.scale_E
         for number in range(first, self._steps):
@@ -248,7 +248,7 @@ def measure(
     contexts = max(1, at_once // parameters.context)
     for start in range(0, len(stream.tokens_CT), contexts):
         if stage.stopping:
-            training.checkpoint()  # so that no step of the training is taken again
+            training.checkpoint()  # so that no training step is repeated
             stage.leave_if_asked()
         tokens_BT = torch.from_numpy(stream.tokens_CT[start : start + contexts].astype(np.int64))
         x_NE = torch.cat(

@@ -1,4 +1,4 @@
-"""BatchTopK crosscoder: one batch to its loss and its gradients, written out by hand.
+"""BatchTopK crosscoder: the loss of a batch and its gradients, derived by hand.
 
     f = ReLU(sum over models m of (x_m - b_m) W_m + b),   x_hat_m = f d_m + b_m
     loss = sum over models of the mean over tokens and width of (x_hat_m - x_m)^2
@@ -28,7 +28,7 @@ from services.sae.sparse.select import SPARSE_UP_TO, largest_of_all
 
 @dataclass(frozen=True)
 class Pass:
-    """What one batch gave; its tensors live until the next pass."""
+    """The result of one batch; its tensors are valid until the next pass."""
 
     gradients: CrosscoderWeights
     chosen: Entries  # their values are the scores
@@ -56,12 +56,12 @@ class Pass:
 
     @property
     def loss(self) -> Tensor:
-        """The loss whose gradients these are (without the auxiliary one)."""
+        """The loss, a scalar, whose gradients these are (without the auxiliary loss)."""
         return self.squared_errors.sum()
 
 
 class Crosscoder:
-    """Gradients for batches of one size; the large tensors are kept between calls."""
+    """Gradients for batches of one size; large tensors are reused between calls."""
 
     def __init__(
         self, weights: CrosscoderWeights, batch: int, k: int, sparse_up_to: float = SPARSE_UP_TO
@@ -85,8 +85,8 @@ class Crosscoder:
         torch.mul(self._pre_NF, norm_F, out=self._score_NF)
         chosen = largest_of_all(self._score_NF, self._count, self._sparse_up_to)
         f = chosen.value / chosen.of_feature(norm_F)
-        made_NE = chosen.decode(f, w.decoder_FE)
-        torch.add(made_NE, w.decoder_bias_E, out=self._error_NE).sub_(x_NE)
+        decoded_NE = chosen.decode(f, w.decoder_FE)
+        torch.add(decoded_NE, w.decoder_bias_E, out=self._error_NE).sub_(x_NE)
         return Pass(
             gradients=self._gradients(chosen, f),
             chosen=chosen,
@@ -113,11 +113,11 @@ class Crosscoder:
 def add_auxiliary(
     batch: Pass, weights: CrosscoderWeights, dead_F: Tensor, coefficient: float
 ) -> None:
-    """Add, in place, the gradients that let dead features explain the residual.
+    """Add, in place, the gradients that make dead features explain the residual.
 
     Auxiliary loss = coefficient * mean (e_hat - e)^2 / variance of e, where e = x - x_hat counts as
-    a constant and e_hat is what the D (half the width of a vector) most active dead features of
-    each token make of it. (Gao et al. 2024, "Scaling and evaluating sparse autoencoders", A.2;
+    a constant and e_hat is its reconstruction from each token's D (half the width of a vector) most
+    active dead features. (Gao et al. 2024, "Scaling and evaluating sparse autoencoders", A.2;
     there as here divided by the variance, so that it does not fade as the residual does.)
     """
     # A feature that fires in this very batch has its ordinary gradient back.

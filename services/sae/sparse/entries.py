@@ -1,4 +1,4 @@
-"""The entries of a batch's feature matrix that matter, sparsely (CPU) or densely.
+"""The active entries of a batch's feature matrix, stored sparsely (CPU) or densely.
 
 A variant's formulas are written once, over values at these entries: a vector [K] when they are
 stored one by one, a matrix [N, F] with zeros elsewhere when they are not. Both ways give the same
@@ -20,23 +20,26 @@ from services.sae.sparse.kernels import Active
 
 
 class Entries(Protocol):
-    """Places in a matrix [N, F], with what the products of a training step need there."""
+    """Places in a matrix [N, F], with the products that a training step needs there.
+
+    Values at the entries, given or returned, are [K] in the sparse form, [N, F] in the dense one.
+    """
 
     @property
     def value(self) -> Tensor:
-        """The matrix' own values there."""
+        """The matrix's own values there."""
 
     def keep(self, value: Tensor) -> Tensor:
         """The values, zero wherever there is no entry."""
 
     def of_feature(self, v_F: Tensor) -> Tensor:
-        """A number of each feature, at its entries."""
+        """The number v of each entry's feature."""
 
     def decode(self, value: Tensor, w_FD: Tensor) -> Tensor:
-        """v_NF @ w_FD."""
+        """v_NF @ w_FD [N, D]."""
 
     def products(self, g_ND: Tensor, w_FD: Tensor) -> Tensor:
-        """g_ND @ w_FD.T at the entries; in the dense form elsewhere too, so `keep` them."""
+        """g_ND @ w_FD.T at the entries; the dense form has it elsewhere too, so `keep` it."""
 
     def weight_gradient(self, value: Tensor, x_ND: Tensor) -> Tensor:
         """v_NF.T @ x_ND [F, D]."""
@@ -73,7 +76,7 @@ class SparseEntries:
         return self.active.value_K
 
     def keep(self, value: Tensor) -> Tensor:
-        """There is nothing elsewhere."""
+        """The values as they are [K], for there is nothing elsewhere."""
         return value
 
     def of_feature(self, v_F: Tensor) -> Tensor:
@@ -97,8 +100,9 @@ class SparseEntries:
         return sparse.feature_sums(self.active, value)
 
     def nested(self, edges: tuple[int, ...]) -> Nested:
-        """Entries of a token ascend by feature, so its blocks follow one another: a token becomes
-        P rows, and not one entry moves.
+        """The same entries with P rows for each token.
+
+        Entries of a token ascend by feature, so its blocks follow one another and no entry moves.
         """
         active, blocks = self.active, len(edges)
         n = len(active.first_N1) - 1
@@ -132,7 +136,7 @@ class SparseNested:
 
 @dataclass(frozen=True)
 class DenseEntries:
-    """A matrix [N, F] and a mask that says which of its places count."""
+    """A matrix [N, F] and a mask of the places that count."""
 
     value: Tensor
     mask_NF: Tensor

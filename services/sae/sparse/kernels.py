@@ -1,6 +1,6 @@
 """Products with feature activations of which nearly all are zero (CPU).
 
-A silent feature gets exactly no gradient, so behind the encoder's forward product only the active
+A silent feature gets exactly no gradient, so after the encoder's forward product only the active
 entries matter. Each function equals the dense product that its docstring names.
 
 N: vectors of a batch, D: width, F: features, K: active entries of the batch.
@@ -67,7 +67,7 @@ def _index(values: np.ndarray[tuple[int, ...], np.dtype[np.integer]]) -> Tensor:
 
 
 def decode(active: Active, w_FD: Tensor, value_K: Tensor | None = None) -> Tensor:
-    """f_NF @ w_FD, or v_NF @ w_FD where v_NF has `value_K` at the active entries."""
+    """f_NF @ w_FD [N, D], or v_NF @ w_FD where v_NF has `value_K` at the active entries."""
     return embedding_bag(
         active.feature_K,
         w_FD,

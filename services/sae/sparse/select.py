@@ -1,12 +1,14 @@
 """Which entries of a matrix of pre-activations are active: positive, or the largest.
 
 On a CPU the maxima of short runs of columns are looked at first. Reading them costs one pass over
-the matrix, and they say where active entries can be: with k runs whose maximum is at least t, at
-least k entries are, so the k-th largest maximum bounds the k-th largest entry from below. Selecting
-32 of 16 384 for 3 072 tokens takes 20 ms that way and 50 ms with torch.topk (which then leaves the
-entries out of order); finding 50 positive ones 15 ms instead of 50 ms. The result is exact.
+the matrix, and they show where active entries can be: if k runs have a maximum of at least t, at
+least k entries reach t, so the k-th largest maximum bounds the k-th largest entry from below.
+Selecting 32 of 16 384 for 3 072 tokens takes 20 ms that way and 50 ms with torch.topk (which then
+leaves the entries out of order); finding 50 positive ones 15 ms instead of 50 ms. The result is
+exact.
 
-N: vectors of a batch, F: features, G: runs of columns of a row, K: entries found.
+N: vectors of a batch, F: features, G: runs of columns of a row, R: columns of a run, M: runs that
+may hold active entries, K: active entries.
 """
 
 from __future__ import annotations
@@ -37,8 +39,8 @@ def positive(pre_NF: Tensor, sparse_up_to: float = SPARSE_UP_TO) -> Entries:
         inside = np.flatnonzero((maxima_NG > 0).numpy())
         # Where half of the runs hold an entry, going through them one by one gains nothing.
         if len(inside) <= maxima_NG.numel() // 2:
-            found_MR = pre_NF.view(-1, run).index_select(0, torch.from_numpy(inside))
-            flat_K = _places(inside, (found_MR > 0).numpy(), run)
+            run_MR = pre_NF.view(-1, run).index_select(0, torch.from_numpy(inside))
+            flat_K = _places(inside, (run_MR > 0).numpy(), run)
             if len(flat_K) <= sparse_up_to * pre_NF.numel():
                 return SparseEntries(active_at(pre_NF, flat_K))
     mask_NF = pre_NF > 0
@@ -85,7 +87,7 @@ def largest_of_all(pre_NF: Tensor, count: int, sparse_up_to: float = SPARSE_UP_T
 
 
 def _dense(pre_NF: Tensor, sparse_up_to: float) -> bool:
-    """True where only the dense way is open: the sparse products are CPU kernels."""
+    """True where only the dense form will do: the sparse products are CPU kernels."""
     return pre_NF.device.type != "cpu" or sparse_up_to < 0
 
 
@@ -94,7 +96,7 @@ def _masked(pre_NF: Tensor, mask_NF: Tensor) -> Entries:
 
 
 def _run(features: int, runs: int) -> int | None:
-    """The longest run of columns that cuts a row into at least so many whole ones."""
+    """The most columns of a run that divides a row into at least `runs` of them; None: none do."""
     return next((run for run in RUNS if features % run == 0 and features // run >= runs), None)
 
 
@@ -103,23 +105,23 @@ def _maxima(pre_NF: Tensor, run: int) -> Tensor:
     return pre_NF.view(n, features // run, run).amax(-1) if run > 1 else pre_NF
 
 
-def _places(inside: IntArray, found_MR: npt.NDArray[np.bool_], run: int) -> IntArray:
-    """Places of the entries that were found in the runs numbered `inside`."""
-    found = np.flatnonzero(found_MR)
-    places: IntArray = inside[found // run] * run + found % run
-    return places
+def _places(inside: IntArray, active_MR: npt.NDArray[np.bool_], run: int) -> IntArray:
+    """Flat places [K] of the active entries of the runs numbered `inside` [M]."""
+    active = np.flatnonzero(active_MR)
+    places_K: IntArray = inside[active // run] * run + active % run
+    return places_K
 
 
 def _at_least(pre_NF: Tensor, maxima_NG: Tensor, least_N: Tensor, run: int) -> IntArray:
-    """The places of the entries that are positive and at least their row's `least_N`."""
+    """Flat places [K] of the entries that are positive and at least their row's `least_N`."""
     inside = np.flatnonzero((maxima_NG >= least_N[:, None]).numpy())
-    found_MR = pre_NF.view(-1, run).index_select(0, torch.from_numpy(inside))
+    run_MR = pre_NF.view(-1, run).index_select(0, torch.from_numpy(inside))
     least_M = least_N[torch.from_numpy(inside // maxima_NG.shape[1])]
-    return _places(inside, ((found_MR >= least_M[:, None]) & (found_MR > 0)).numpy(), run)
+    return _places(inside, ((run_MR >= least_M[:, None]) & (run_MR > 0)).numpy(), run)
 
 
 def _trim_each(pre_NF: Tensor, flat_K: IntArray, k: int) -> IntArray:
-    """Of the places, those of the k largest entries of each row."""
+    """Those of the flat places that hold the k largest entries of their row."""
     n, features = pre_NF.shape
     first_N1 = np.searchsorted(flat_K, np.arange(n + 1) * features)
     count_N = np.diff(first_N1)
@@ -133,12 +135,12 @@ def _trim_each(pre_NF: Tensor, flat_K: IntArray, k: int) -> IntArray:
     ]
     chosen = torch.zeros_like(ragged, dtype=torch.bool)
     chosen.scatter_(1, ragged.topk(k, dim=1, sorted=False).indices, True)
-    kept_K: IntArray = flat_K[chosen.numpy()[row_K, column_K]]
-    return kept_K
+    largest: IntArray = flat_K[chosen.numpy()[row_K, column_K]]
+    return largest
 
 
 def _trim_all(pre_NF: Tensor, flat_K: IntArray, count: int) -> IntArray:
-    """Of the places, those of the `count` largest entries; of equal ones the first."""
+    """Those of the flat places that hold the `count` largest entries; of equal ones the first."""
     if len(flat_K) <= count:
         return flat_K
     value_K = pre_NF.view(-1)[torch.from_numpy(flat_K)].numpy()
@@ -146,5 +148,5 @@ def _trim_all(pre_NF: Tensor, flat_K: IntArray, count: int) -> IntArray:
     chosen = value_K > least
     equal = np.flatnonzero(value_K == least)
     chosen[equal[: count - np.count_nonzero(chosen)]] = True
-    kept_K: IntArray = flat_K[chosen]
-    return kept_K
+    largest: IntArray = flat_K[chosen]
+    return largest

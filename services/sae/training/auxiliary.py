@@ -1,4 +1,4 @@
-"""The auxiliary loss that brings dead features back: they reconstruct what the others leave.
+"""The auxiliary loss that revives dead features: they reconstruct what the others leave over.
 
     e = x - x_hat (a constant),  e_hat = sum over the k_aux most active dead features of f d
     loss = coefficient * |e_hat - e|^2 / |e|^2, both means over tokens
@@ -20,7 +20,7 @@ from services.sae.variants.base import Pass, mean_square
 from services.sae.weights import Weights
 
 # Vectors of a batch that the loss is taken over. They come in random order, so these are as good as
-# all; with thousands of dead features the step would cost several times more otherwise.
+# all of them, with which a step would cost several times as much when thousands are dead.
 VECTORS = 512
 
 
@@ -31,11 +31,11 @@ def add_auxiliary(
     coefficient: float,
     sparse_up_to: float = SPARSE_UP_TO,
 ) -> Tensor:
-    """Put the gradients of the loss into those of the batch, in place, and return the loss.
+    """Put the gradients of the loss into those of the batch, in place; returns the loss, a scalar.
 
-    Only rows of dead features get a gradient, b_dec gets none. A dead feature that has sunk so low
-    that it would answer to no vector would get none either: its bias is lifted first, in place,
-    until it answers to as many as at the start.
+    Only the rows of dead features get a gradient; b_dec gets none. A dead feature that has sunk so
+    low that it would fire on no vector would get none either: its bias is lifted first, in place,
+    until it fires on as many as at the start.
     """
     dead_X = torch.nonzero(dead_F & ~batch.fired_F).squeeze(1)
     n = min(len(batch.pre_NF), VECTORS)
@@ -53,8 +53,8 @@ def add_auxiliary(
     g_ND = difference_ND * (2 * coefficient / power / difference_ND.numel())
     dpre = entries.keep(entries.products(g_ND, decoder_XD))
     gradients, centred_ND = batch.gradients, batch.centred_ND[:n]
-    # These features did not fire, so their rows are zero: writing is several times faster than
-    # adding where there are thousands of them.
+    # These features did not fire, so their rows are zero: writing them is several times faster
+    # than adding where there are thousands.
     gradients.decoder_FD.index_copy_(0, dead_X, entries.weight_gradient(entries.value, g_ND))
     gradients.encoder_FD.index_copy_(0, dead_X, entries.weight_gradient(dpre, centred_ND))
     gradients.encoder_bias_F.index_copy_(0, dead_X, entries.sums(dpre))
@@ -62,7 +62,7 @@ def add_auxiliary(
 
 
 def _lift(pre_NX: Tensor) -> Tensor:
-    """What to add to the biases [X] of features that are above zero for none of the vectors."""
+    """What to add to each bias [X]: above zero for features that fire on none of the vectors."""
     count = max(1, round(START_DENSITY * len(pre_NX)))
     sunk_X = pre_NX.amax(0) <= 0
     lift_X = torch.zeros_like(pre_NX[0])

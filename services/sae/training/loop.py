@@ -15,9 +15,10 @@ from services.sae.training.auxiliary import add_auxiliary
 from services.sae.training.optimise import adam_step
 from services.sae.training.revive import add_ghost_gradients, resample, resample_now
 from services.sae.training.steer import Tuned
-from services.sae.variants import WITH_K, make_variant
+from services.sae.variants import make_variant
 from services.sae.variants.base import Buffers, Pass
 from services.sae.weights import Coder, Weights
+from shared.spec.variants.base import AuxiliarySettings
 from shared.stages.sae import DictionaryParameters
 
 
@@ -43,7 +44,7 @@ class State:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a step says about itself; shares and means over its batch."""
+    """Measurements of one step; shares and means are over its batch."""
 
     step: int
     loss: float
@@ -70,14 +71,14 @@ def warm_up(step: int, steps: int) -> float:
 
 
 def learning_rate_at(step: int, steps: int, parameters: DictionaryParameters) -> float:
-    """The learning rate of a step (from 0): up, constant, linear to zero over the last share."""
+    """The learning rate of a step (from 0): warm-up, constant, linear to zero at the end."""
     decay = parameters.learning_rate_decay * steps
     left = min(1.0, (steps - step) / decay) if decay > 0 else 1.0
     return parameters.learning_rate * left * warm_up(step + 1, parameters.warmup_steps + 1)
 
 
 class Trainer:
-    """Takes steps; `state` may be saved and put back between any two of them."""
+    """Takes steps; `state` may be saved and restored between any two of them."""
 
     def __init__(
         self,
@@ -91,7 +92,8 @@ class Trainer:
         self._steps = steps
         self.variant = make_variant(parameters, buffers)
         if state.tuned.base == 0:
-            state.tuned.base = self._start_coefficient()
+            width = state.weights.encoder_FD.shape[1]
+            state.tuned.base = self.variant.start_coefficient(width)
 
     def step(self, x_ND: Tensor) -> Pass:
         """One step on scaled activations: backward, project, optimise, renormalise, count."""
@@ -112,13 +114,14 @@ class Trainer:
         return batch
 
     def _revive(self, batch: Pass) -> Pass:
-        """Gradients for dead features, where they have a way of their own."""
+        """Add the gradients of dead features, where these are revived by gradients."""
         parameters, weights = self._parameters, self.state.weights
         if parameters.revive == "ghost":
             add_ghost_gradients(batch, weights, self.dead())
         if parameters.revive != "aux":
             return batch
-        loss = add_auxiliary(batch, weights, self.dead(), parameters.aux_coefficient)
+        coefficient = AuxiliarySettings.of(parameters).coefficient
+        loss = add_auxiliary(batch, weights, self.dead(), coefficient)
         return replace(batch, other=batch.other + loss)
 
     def sparsity(self) -> float:
@@ -134,12 +137,6 @@ class Trainer:
             return self.state.tuned.coefficient(self._parameters.l0)
         assert self._parameters.l1 is not None
         return self._parameters.l1
-
-    def _start_coefficient(self) -> float:
-        """Where steering starts: with half of a feature's value taken away, or its worth in L0."""
-        if self._parameters.l0 is not None and self._parameters.variant == "jumprelu":
-            return 0.05 / self._parameters.l0
-        return 1 / self.state.weights.encoder_FD.shape[1]
 
     def _tune(self, batch: Pass, vectors: int) -> None:
         parameters, state = self._parameters, self.state
@@ -160,13 +157,13 @@ class Trainer:
         return replace(coder, threshold_F=threshold_F)
 
     def dead(self) -> Tensor:
-        """Mask [F] of the features that were silent for more steps than the window."""
+        """Mask [F] of the features that have been silent for more steps than the window."""
         return self.state.silent_F > self._parameters.dead_after_steps
 
     def figures(self, batch: Pass, x_ND: Tensor, sparsity: float) -> Figures:
-        """The figures of the step that has just been taken at that sparsity."""
+        """The figures of the step that has just been taken, at that sparsity."""
         step = self.state.step - 1
-        coefficient = None if self._parameters.variant in WITH_K else sparsity
+        coefficient = None if self._parameters.k is not None else sparsity
         variance = float((x_ND - x_ND.mean(0)).square().mean())
         squared_error = float(batch.squared_error)
         return Figures(
@@ -201,7 +198,7 @@ class Trainer:
 
 
 def project_out_parallel(gradient_FD: Tensor, w_FD: Tensor) -> None:
-    """Take away, in place, each row's gradient along its (unit) direction.
+    """Remove, in place, the part of each row's gradient along its (unit) direction.
 
     That part would only change the norm, which is fixed, and would spoil Adam's moments.
     """

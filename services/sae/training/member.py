@@ -1,4 +1,4 @@
-"""One dictionary on its way from starting weights to files, whoever feeds it with activations.
+"""One dictionary in training, from starting weights to files, whatever feeds it activations.
 
 N: vectors of a step, D: width at the hook point, F: features.
 """
@@ -33,7 +33,7 @@ INITIALISE, ORDER, SHUFFLE = 0, 1, 2
 
 
 def seed_of(*parts: int) -> int:
-    """One number from several, well mixed; numbers that differ anywhere give other ones."""
+    """One seed from several numbers, well mixed: any difference gives another seed."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
 
 
@@ -41,7 +41,7 @@ def initial_seed(parameters: DictionaryParameters, model_key: str) -> int:
     """Seed of the starting weights.
 
     With "independent" it depends on the model too: equal starts make features of two models match
-    that otherwise would not, which would pass for persistence. "shared" is the paper's way.
+    that otherwise would not, which would pass for persistence. "shared" is what the paper does.
     """
     parts = [INITIALISE, parameters.seed, parameters.replicate]
     if parameters.init == "independent":
@@ -76,7 +76,7 @@ class Member:
         self._trainer = Trainer(self.state, parameters, steps, buffers)
 
     def step(self, x_ND: Tensor, figures_due: bool) -> Figures | None:
-        """One step on raw activations; the figures when they are due here or for the curve.
+        """Take one step on raw activations; returns its figures when they or the curve are due.
 
         Raises StageError when the loss is not finite.
         """
@@ -121,7 +121,7 @@ class Member:
         (directory / "curve.jsonl").write_text("".join(self.curve), encoding="utf-8")
 
     def results(self, vectors: int, seconds_per_million: float | None) -> dict[str, Any]:
-        """What DictionaryParameters names."""
+        """What DICTIONARY names."""
         penalised = self.parameters.k is None
         return {
             "features": len(self.state.weights.encoder_bias_F),

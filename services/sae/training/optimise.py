@@ -1,4 +1,4 @@
-"""The optimiser's step, for all that is trained here: Adam, without weight decay."""
+"""The optimiser step of dictionaries and crosscoders: Adam without weight decay."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A dictionary in training, written to a directory and read back bit for bit.
 
-The place in the data and all randomness follow from the step number, so the state is the weights,
-the optimiser's moments, the silence counters, the numbers that follow the training, the step, the
-scale and the curve so far.
+The position in the data and all randomness follow from the step number, so the state is the
+weights, the optimiser's moments, the silence counters, the tuned numbers, the step, the scale and
+the curve so far.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def load_state(directory: Path, device: torch.device) -> tuple[State, float, lis
     names = list(Weights.__dataclass_fields__)
 
     def part(name: str) -> Weights:
-        found = {field: tensors.get(f"{name}.{field}") for field in names}
-        return Weights(**{field: tensor for field, tensor in found.items() if tensor is not None})
+        stored = {field: tensors.get(f"{name}.{field}") for field in names}
+        return Weights(**{field: tensor for field, tensor in stored.items() if tensor is not None})
 
     state = State(
         weights=part("weights"),

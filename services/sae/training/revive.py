@@ -21,8 +21,8 @@ RESAMPLE_UNTIL = 0.75  # share of the steps: a feature resampled later would sta
 def add_ghost_gradients(batch: Pass, weights: Weights, dead_F: Tensor) -> None:
     """Add, in place, the gradients that pull dead features towards the residual.
 
-    `dead_F` is a mask over features; only their rows get a gradient. Dead features answer with
-    exp instead of ReLU, their output is scaled to half the length of each token's residual, and
+    `dead_F` is a mask over features; only their rows get a gradient. Dead features are activated
+    by exp instead of ReLU, their output is scaled to half the length of each token's residual, and
     the loss of reconstructing the residual is scaled to equal the main squared error; both scales
     and the residual count as constants. (Jermyn & Templeton 2024, "Ghost Grads: An improvement on
     resampling", Anthropic's Circuits Updates of January 2024.)
@@ -54,12 +54,12 @@ def add_ghost_gradients(batch: Pass, weights: Weights, dead_F: Tensor) -> None:
 def resample(
     batch: Pass, weights: Weights, moments: list[Weights], dead_F: Tensor, seed: list[int]
 ) -> None:
-    """Start the dead features again, in place, on tokens that are reconstructed badly.
+    """Restart the dead features, in place, from tokens that are reconstructed badly.
 
     Tokens of the batch are drawn with probability proportional to their squared loss. The decoder
     direction becomes the token's centred activation at unit norm; the encoder row the same
-    direction at 0.2 of the alive features' mean norm; the bias zero; the optimiser's moments of
-    all of them zero. (Bricken et al. 2023, "Towards Monosemanticity", appendix "Neuron
+    direction at 0.2 of the alive features' mean norm; the bias and all of the optimiser's moments
+    become zero. (Bricken et al. 2023, "Towards Monosemanticity", appendix "Neuron
     Resampling"; there the loss is taken over 819 200 tokens, here over the current batch.)
     """
     dead_X = torch.nonzero(dead_F).squeeze(1)
@@ -83,7 +83,7 @@ def resample(
 
 
 def _draw(loss_N: npt.NDArray[np.float64], count: int, seed: list[int]) -> Tensor:
-    """Numbers of `count` tokens; none comes twice as long as there are enough of them."""
+    """Numbers of `count` tokens [count], all different as long as there are enough of them."""
     weight_N = np.square(loss_N)
     twice = bool(count > np.count_nonzero(weight_N))
     rng = np.random.default_rng(seed)
@@ -92,5 +92,5 @@ def _draw(loss_N: npt.NDArray[np.float64], count: int, seed: list[int]) -> Tenso
 
 
 def resample_now(step: int, steps: int, window: int) -> bool:
-    """True at the steps (counted from 1) after which silent features are started again."""
+    """True at the steps (counted from 1) after which silent features are restarted."""
     return window > 0 and step % window == 0 and step <= RESAMPLE_UNTIL * steps

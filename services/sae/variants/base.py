@@ -94,6 +94,14 @@ class Variant(ABC):
         """True when inference needs a threshold, the running mean of `Pass.smallest`."""
         return False
 
+    def check(self, features: int) -> None:
+        """Raise ValueError, naming the field, for settings that do not fit that many features."""
+        del features
+
+    def start_coefficient(self, width: int) -> float:
+        """Where steering starts: with half of a feature's value taken away."""
+        return 1 / width
+
     def start_density(self, features: int) -> float:
         """The share of the vectors on which a feature shall fire at first."""
         above = self.start_above * (self.parameters.l0 or 0.0) / features

@@ -24,6 +24,7 @@ from torch import Tensor
 from services.sae.sparse.select import positive
 from services.sae.variants.base import Pass, Variant, reconstruct, through_encoder
 from services.sae.weights import Coder, Weights
+from shared.spec.variants.jumprelu import JumpReluSettings
 
 # Pre-activations start with a standard deviation of about 1. The paper starts at 0.001 of an
 # activation's norm and trains for billions of tokens; the optimiser moves the logarithm by the
@@ -43,7 +44,7 @@ class JumpRelu(Variant):
         """Gradients of the loss above; `sparsity` is the weight of the L0."""
         assert weights.log_threshold_F is not None
         theta_F = weights.log_threshold_F.exp()
-        bandwidth = self.parameters.bandwidth or BANDWIDTH
+        bandwidth = JumpReluSettings.of(self.parameters).bandwidth or BANDWIDTH
         # Everything that counts, active or below the threshold within the rectangle, lies above.
         lower_F = (theta_F - bandwidth / 2).clamp_min_(0)
         centred_ND, pre_NF = self.encode(weights, x_ND, weights.encoder_bias_F - lower_F)
@@ -76,6 +77,11 @@ class JumpRelu(Variant):
             penalty=active.to(pre.dtype) / len(x_ND),
             other=error_ND.new_zeros(()),
         )
+
+    def start_coefficient(self, width: int) -> float:
+        """A feature's worth in L0, which is what the coefficient weights here."""
+        l0 = self.parameters.l0
+        return super().start_coefficient(width) if l0 is None else 0.05 / l0
 
     def complete(self, weights: Weights) -> Weights:
         """The paper's threshold; the bias makes up for it, so that as many entries are active."""

@@ -16,6 +16,7 @@ from services.sae.sparse.entries import Entries
 from services.sae.variants.base import mean_square
 from services.sae.variants.batchtopk import BatchTopK
 from services.sae.weights import Weights
+from shared.spec.variants.matryoshka import MatryoshkaSettings
 from shared.stages.sae import DictionaryParameters
 
 DEFAULT_SHARES = (16, 8, 4, 2, 1)  # a sixteenth of the features, an eighth ..
@@ -26,7 +27,7 @@ def prefixes_of(parameters: DictionaryParameters, features: int) -> tuple[int, .
 
     Raises ValueError when those given are not like that.
     """
-    given = parameters.prefixes
+    given = MatryoshkaSettings.of(parameters).prefixes
     if given is None:
         return tuple(sorted({features // share for share in DEFAULT_SHARES} - {0}))
     ascending = all(a < b for a, b in zip((0, *given), given, strict=False))
@@ -39,6 +40,10 @@ def prefixes_of(parameters: DictionaryParameters, features: int) -> tuple[int, .
 
 class Matryoshka(BatchTopK):
     """BatchTopK with the mean of the prefixes' squared errors as its loss."""
+
+    def check(self, features: int) -> None:
+        """The prefixes ascend to the number of features."""
+        prefixes_of(self.parameters, features)
 
     def differentiate(
         self, entries: Entries, weights: Weights, x_ND: Tensor

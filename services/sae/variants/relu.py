@@ -20,6 +20,7 @@ from torch import Tensor
 from services.sae.sparse.select import positive
 from services.sae.variants.base import Pass, Variant, reconstruct, through_encoder
 from services.sae.weights import Coder, Weights
+from shared.spec.variants.relu import ReluSettings
 
 SMALLEST_NORM = 1e-12  # of a decoder direction, where it is divided by
 
@@ -30,7 +31,7 @@ class Relu(Variant):
     @property
     def unit_norm(self) -> bool:
         """Not in the form of April 2024."""
-        return self.parameters.decoder_norm == "unit"
+        return ReluSettings.of(self.parameters).decoder_norm == "unit"
 
     def run(self, weights: Weights, x_ND: Tensor, sparsity: float) -> Pass:
         """Gradients of the loss above; `sparsity` is l1."""

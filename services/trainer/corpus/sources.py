@@ -1,6 +1,6 @@
-"""Documents of a corpus from where it lies: the hub, an upload, or this project itself.
+"""The documents of a corpus, read from its source: the hub, an upload, or this project itself.
 
-All of them come one at a time. What cannot be used ends the stage with one sentence.
+Documents are read one at a time. Data that cannot be used raise a StageError of one sentence.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from services.trainer.corpus.builtin import documents as builtin_documents
 from services.trainer.corpus.builtin.grammar import Document
 from shared.data.inspect import UploadError, read_upload
 from shared.data.readers import MAX_DOCUMENT, Skipped
-from shared.resolve.builtin_digests import BUILTIN_DIGESTS, python_stdlib_digest
+from shared.resolve.standard_library import python_stdlib_digest
+from shared.spec.builtins import BUILTINS
 from shared.stages.stage import StageError
 from shared.stages.trainer import BuiltinSource, CorpusParameters, HubSource, UploadSource
 
-GENERATED_BYTES = 8_000_000  # of text that a generated corpus has when nothing limits it
+GENERATED_BYTES = 8_000_000  # of text in a generated corpus that max_bytes does not limit
 
 
 def documents(
     parameters: CorpusParameters, uploads: Mapping[str, Path], skipped: Skipped
 ) -> Iterator[Document]:
-    """The documents of a corpus, in the order of its source; left-out ones are counted.
+    """The documents of a corpus, in the order of its source; `skipped` counts those left out.
 
     Raises StageError for data that cannot be used.
     """
@@ -57,8 +58,8 @@ def _upload(source: UploadSource, path: Path, skipped: Skipped) -> Iterator[Docu
 
 
 def _builtin(source: BuiltinSource, parameters: CorpusParameters) -> Iterator[Document]:
-    generated = source.name != "python-stdlib"
-    here = BUILTIN_DIGESTS[source.name] if generated else python_stdlib_digest()
+    generated = BUILTINS[source.name].generated
+    here = BUILTINS[source.name].digest or python_stdlib_digest()
     if here != source.digest:
         what = "this version of Lineament" if generated else f"Python {platform.python_version()}"
         raise StageError(
@@ -112,8 +113,8 @@ def _hub(source: HubSource, skipped: Skipped) -> Iterator[Document]:
 def _undamaged(rows: Iterable[dict[str, Any]], source: HubSource) -> Iterator[dict[str, Any]]:
     """The rows; StageError where a file of the data set cannot be decoded.
 
-    pyarrow tells of damaged pages by its own errors or by a bare OSError. One with a number, or of
-    a kind of its own, is the network's: that may be better the next time.
+    pyarrow reports damaged pages by its own errors or by a bare OSError. An OSError with a number,
+    or of a subclass, comes from the network, and another attempt may succeed.
     """
     number = 0
     try:

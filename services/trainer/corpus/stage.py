@@ -1,16 +1,16 @@
-"""Stage `corpus`: text of one source as two Parquet files, train and validation.
+"""Stage `corpus`: the text of one source as two Parquet files, train and validation.
 
-Everything that decides about a document is a hash of its text, so nothing depends on the order of
-the source, and equal documents meet equal fates:
+Whatever happens to a document is decided by a hash of its text, so nothing depends on the order of
+the source, and equal documents are treated alike:
 
-- kept when its seeded hash is below `fraction`;
-- held out when its hash *without* a seed is below `validation`: a text is held out everywhere or
-  nowhere, also when two corpora or two experiments share it;
-- its place in the output is the order of its seeded hash (see spill.py), equal texts fall together
-  there and only one stays.
+- it is kept when its seeded hash is below `fraction`;
+- it is held out when its hash *without* a seed is below `validation`: a text is held out everywhere
+  or nowhere, even when two corpora or two experiments share it;
+- it is written in the order of its seeded hash (see spill.py), where equal texts meet and only one
+  of them stays.
 
-`max_bytes` is a limit on the training text, and in proportion on the validation text. Reading stops
-soon after enough was seen, so for a sample of a whole source use `fraction`.
+`max_bytes` limits the training text, and the validation text in proportion. Reading stops soon
+after there is enough, so to sample a whole source use `fraction`.
 """
 
 from __future__ import annotations
@@ -51,19 +51,19 @@ def run(stage: Stage) -> None:
     labels: dict[str, int] = {}  # label -> number inside the spilled spans
     skipped = Skipped()
     spill = Spill(stage.scratch / "spill")
-    seen = kept = 0
+    read = usable = 0
     for document in _read(stage, parameters, skipped):
-        seen += 1
+        read += 1
         record = _record(document, parameters, labels)
         if record is not None:
-            kept += 1
+            usable += 1
             spill.add(record)
-    if not kept:
-        raise StageError(_nothing(parameters, seen, skipped))
+    if not usable:
+        raise StageError(_why_empty(parameters, read, skipped))
     train, validation = _write(stage, parameters, spill, list(labels))
     if not train.documents:
         raise StageError(
-            f"{describe(parameters)} leaves no training text: it has {kept} documents, none of "
+            f"{describe(parameters)} leaves no training text: it has {usable} documents, none of "
             f"which falls into the training split and fits into max_bytes={parameters.max_bytes}"
         )
     stage.results.update(
@@ -75,7 +75,7 @@ def run(stage: Stage) -> None:
 
 
 def _read(stage: Stage, parameters: CorpusParameters, skipped: Skipped) -> Iterator[Document]:
-    """Documents with text, until there are enough of them for max_bytes."""
+    """Documents that hold text, until there is enough of it for max_bytes."""
     enough = math.inf
     if parameters.max_bytes is not None:
         share = parameters.fraction * (1 - parameters.validation)
@@ -96,7 +96,7 @@ def _read(stage: Stage, parameters: CorpusParameters, skipped: Skipped) -> Itera
 
 
 def _expected(parameters: CorpusParameters, uploads: Mapping[str, Path], enough: float) -> float:
-    """About how much text will be read; 0 when nobody knows."""
+    """Roughly how many characters will be read; 0 when that is unknown."""
     source = parameters.source
     if isinstance(source, UploadSource):
         enough = min(enough, uploads[source.digest].stat().st_size)
@@ -111,7 +111,7 @@ def _share(digest: bytes) -> float:
 def _record(
     document: Document, parameters: CorpusParameters, labels: dict[str, int]
 ) -> Record | None:
-    """The document ready to be spilled; None when `fraction` leaves it out."""
+    """The document as it is spilled; None when `fraction` leaves it out."""
     text = document.text.encode()
     digest = blake2b(text, digest_size=24, key=str(parameters.seed).encode()[:64]).digest()
     if _share(digest[16:]) >= parameters.fraction:
@@ -155,7 +155,7 @@ class _Split:
             self._flush()
 
     def close(self) -> None:
-        """Write what waits and the file's end."""
+        """Write the waiting documents and the end of the file."""
         if self._waiting:
             self._flush()
         self._file.close()
@@ -193,12 +193,12 @@ def _write(
     return train, validation
 
 
-def _nothing(parameters: CorpusParameters, seen: int, skipped: Mapping[str, Any]) -> str:
+def _why_empty(parameters: CorpusParameters, read: int, skipped: Mapping[str, Any]) -> str:
     """Why there is no text."""
-    if seen:
+    if read:
         return (
             f"{describe(parameters)} is empty: fraction={parameters.fraction} keeps none of its "
-            f"{seen} documents"
+            f"{read} documents"
         )
     why = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
     return f"{describe(parameters)} is empty: it holds no text" + (

@@ -34,10 +34,10 @@ def make_optimiser(model: nn.Module, parameters: TrainParameters) -> torch.optim
 
 
 def learning_rate(parameters: TrainParameters, step: int, steps: int) -> float:
-    """The rate of step 0 <= step < steps.
+    """The learning rate of step 0 <= step < steps.
 
-    Rises linearly over the warm-up (the first step already learns: (step + 1) / warmup_steps,
-    one step ahead of transformers), then falls along half a cosine or a line to zero, or stays.
+    It rises linearly over the warm-up (the first step already learns: (step + 1) / warmup_steps,
+    one step ahead of transformers), then falls to zero along half a cosine or a line, or stays.
     """
     peak, warmup = parameters.learning_rate, parameters.warmup_steps
     if step < warmup:
@@ -51,13 +51,13 @@ def learning_rate(parameters: TrainParameters, step: int, steps: int) -> float:
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Make the next step use that rate in all groups."""
+    """Set the learning rate of all parameter groups for the next step."""
     for group in optimiser.param_groups:
         group["lr"] = rate
 
 
 def clip_gradients(model: nn.Module, limit: float) -> float:
-    """Scale all gradients down to a common L2 norm of `limit`; returns the norm before.
+    """Scale all gradients down to a joint L2 norm of `limit`; returns the norm before.
 
     With a limit of 0 nothing is scaled.
     """

@@ -1,4 +1,4 @@
-"""Everything a training run needs to go on with the same bits: safetensors and JSON only."""
+"""Everything a training run needs to resume with the same bits: safetensors and JSON only."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass
 class State:
-    """Where a run is: steps done, and the losses of the steps since the last row of the curve.
+    """How far a run has got: steps done, rows of the curve, and the losses since the last row.
 
-    The position in the data follows from the step. `curve` holds the rows written so far.
+    The position in the data follows from the step.
     """
 
     step: int = 0
@@ -43,7 +43,7 @@ def save_state(
 
 
 def load_state(directory: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> State:
-    """Put the saved weights, moments and random state back; returns where the run was."""
+    """Put the saved weights, moments and random state back; returns how far the run had got."""
     values: dict[str, Any] = json.loads((directory / "state.json").read_text())
     state = State(values["step"], values["curve"], values["recent"])
     tensors = load_file(directory / "state.safetensors")

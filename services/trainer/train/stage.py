@@ -1,4 +1,4 @@
-"""Pre-training and fine-tuning: one loop, from one directory of weights to the next."""
+"""Stage `train`: pre-training or fine-tuning, from one directory of weights to the next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from services.trainer.run_checkpoints import check_steps, kept_name, link_kept
+from services.trainer.run_checkpoints import check_steps, checkpoint_name, link_checkpoints
 from services.trainer.train.optimiser import (
     clip_gradients,
     learning_rate,
@@ -32,7 +32,7 @@ CURVE_ROWS = 500  # rows of curve.jsonl at most; each is the mean of the steps s
 
 
 def run(stage: Stage) -> None:
-    """Write the trained model, those of `checkpoints` and curve.jsonl (see TrainParameters).
+    """Write the trained model, those of `checkpoints` and curve.jsonl (see TRAIN).
 
     Results: parameters, steps, tokens, loss, precision. `loss` is the mean training loss of the
     last row of the curve.
@@ -60,7 +60,7 @@ def run(stage: Stage) -> None:
 
 
 def count_steps(parameters: TrainParameters, contexts: int) -> int:
-    """Optimiser steps of the run; StageError when there is nothing to train on or to do."""
+    """Optimiser steps of the run; StageError when there is no data or no step to take."""
     if contexts == 0:
         raise StageError(
             f"the corpora hold no whole block of {parameters.block} tokens to train on"
@@ -74,12 +74,12 @@ def count_steps(parameters: TrainParameters, contexts: int) -> int:
 
 
 def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
-    """One JSON object a line: step, loss, learning_rate, gradient_norm, tokens."""
+    """Write one JSON object a line: step, loss, learning_rate, gradient_norm, tokens."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 class Loop:
-    """The steps of one run, from wherever its state says it is."""
+    """The steps of one run, from wherever its state has got to."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Loop:
         self.optimiser = make_optimiser(model, parameters)
         self.state = State()
         self._every = max(1, steps // CURVE_ROWS)
-        # What one token a second uses of the device.
+        # Share of the device's peak that one token a second amounts to.
         self._share = train_flops(model, parameters.block) / peak_flops(
             model.device.type, self.precision
         )
@@ -106,24 +106,24 @@ class Loop:
         torch.manual_seed(self.parameters.seed)
         if self.stage.resume is not None:
             self.state = load_state(self.stage.resume, self.model, self.optimiser)
-            link_kept(self.stage.resume, self.stage.output)
+            link_checkpoints(self.stage.resume, self.stage.output)
         self._started = (self.state.step, time.monotonic())
         self.model.train()
         while self.state.step < self.steps:
             self._step()
             if self.state.step in self.parameters.checkpoints:
-                self._keep()
+                self._write_model()
             if self.stage.checkpoint_due():
                 self.stage.save_checkpoint(self.state.step, self._save)
                 self.stage.leave_if_asked()
 
     def _save(self, directory: Path) -> None:
         save_state(directory, self.model, self.optimiser, self.state)
-        link_kept(self.stage.output, directory)
+        link_checkpoints(self.stage.output, directory)
 
-    def _keep(self) -> None:
-        """Write the model as it is now beside the one that is to come."""
-        directory = self.stage.output / kept_name(self.state.step)
+    def _write_model(self) -> None:
+        """Write the model as it is now, in a directory of its own."""
+        directory = self.stage.output / checkpoint_name(self.state.step)
         directory.mkdir(exist_ok=True)
         save_model(self.model, self.stage.input("model").path, directory)
 

@@ -1,4 +1,4 @@
-"""The S3 client underneath the store: where the server is, how long to try, what errors mean."""
+"""The S3 client underneath the store: its address, its retries and the meaning of its errors."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from urllib3.util import Retry, Timeout
 from shared.store.address import Address
 from shared.store.base import NotFoundError, StoreError, disk_error
 
-KEPT_CONNECTIONS = 16
-RETRY_AFTER_MOST = 3.0  # seconds; a server may ask for more, callers have a patience of their own
+POOLED_CONNECTIONS = 16
+RETRY_AFTER_MOST = 3.0  # seconds; a server may ask for more, but callers set their own patience
 _STATUSES = (429, 500, 502, 503, 504)
 _MISSING = {"NoSuchKey", "NoSuchVersion"}
 _FULL = {"XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded"}
@@ -31,7 +31,7 @@ _ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocat
 class Patience(Retry):
     """Retries with back-off and jitter that stop `seconds` after the first failure.
 
-    Counting tries alone does not bound the time: each of them may take a whole time-out.
+    Counting tries alone does not bound the time, since each may take a full time-out.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class Patience(Retry):
         self.until = until
 
     def new(self, **changes: Any) -> Self:
-        """The same with changes; urllib3 makes one for every failure."""
+        """A copy with changes; urllib3 makes one after every failure."""
         return super().new(seconds=self.seconds, until=self.until, **changes)
 
     def increment(self, *args: Any, **kwargs: Any) -> Self:
-        """One failure more; MaxRetryError when the time is over."""
+        """Count another failure; MaxRetryError when the time is over."""
         after = super().increment(*args, **kwargs)
         moment = time.monotonic()
         if after.until is None:
@@ -57,19 +57,20 @@ class Patience(Retry):
         return after
 
     def parse_retry_after(self, retry_after: str) -> float:
-        """Seconds that the server asks to wait, within reason."""
+        """The seconds that the server asks to wait, at most RETRY_AFTER_MOST."""
         return min(super().parse_retry_after(retry_after), RETRY_AFTER_MOST)
 
 
 def make_pool(*, connect_timeout: float, read_timeout: float, patience: float) -> Any:
-    """Connections that try again. Every request here may be repeated: objects are written whole,
-    and a repeated POST at worst leaves an upload without an end, which servers clear away.
+    """A connection pool that retries requests.
 
-    More than KEPT_CONNECTIONS may be open at once: readers that hold one while they wait for
-    another would block each other for ever behind a hard limit.
+    Every request may be repeated: objects are written whole, and a repeated POST at worst leaves an
+    unfinished upload, which servers clear away. More than POOLED_CONNECTIONS may be open at once:
+    behind a hard limit, readers that hold one while they wait for another would block each other
+    for ever.
     """
     return urllib3.PoolManager(
-        maxsize=KEPT_CONNECTIONS,
+        maxsize=POOLED_CONNECTIONS,
         timeout=Timeout(connect=connect_timeout, read=read_timeout),
         cert_reqs="CERT_REQUIRED",
         ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
@@ -88,7 +89,7 @@ def make_pool(*, connect_timeout: float, read_timeout: float, patience: float) -
 
 
 class Connection:
-    """A MinIO client with its pool, and the translation of what may go wrong."""
+    """Makes MinIO clients for a bucket, and turns their errors into the store's."""
 
     def __init__(self, address: Address, bucket: str, keys: tuple[str, str], region: str) -> None:
         self.address = address
@@ -97,7 +98,7 @@ class Connection:
         self._region = region
 
     def client(self, pool: Any = None, address: Address | None = None) -> Any:
-        """A client; the region is given so that presigning never asks the network."""
+        """A client for the bucket; it is told the region, so presigning needs no network."""
         where = address or self.address
         return Minio(
             where.host,
@@ -122,18 +123,18 @@ class Connection:
         except HTTPError as error:
             raise self.silence(error) from error
         except (MinioException, ParseError, ValueError) as error:
-            # The names were checked before, so a ValueError is about what the server answered.
+            # The names were checked before, so a ValueError is about the server's answer.
             raise StoreError(f"{name}: not an answer of an object store: {error}") from error
         except OSError as error:
             raise disk_error(error, name) from error
 
     def silence(self, error: HTTPError) -> StoreError:
-        """No answer. The URL that urllib3 would name is left out: it may carry a signature."""
+        """The error for no answer, without the URL that urllib3 names: it may carry a signature."""
         reason = error.reason if isinstance(error, MaxRetryError) and error.reason else error
         return StoreError(f"the object store at {self.address.host} does not answer: {reason}")
 
     def refusal(self, name: str, code: str | None, message: str | None) -> StoreError:
-        """An answer that says no; what can be put right by a setting names the setting."""
+        """The error for a refusal; where a setting can put it right, the message names it."""
         if code in _REFUSED:
             return StoreError(
                 f"the object store refused the credentials ({code}): check "

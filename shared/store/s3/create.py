@@ -1,9 +1,9 @@
 """Create-if-absent on S3: a presigned PUT with `If-None-Match: *`.
 
-The client has no conditional write, so the URL is signed by it and sent from here. A try whose
-answer was lost may have written the object; the next one then meets its own object and hears
-"exists". Only the bytes tell whose it is: equal bytes after such a try count as ours, so content
-that says who wrote it (as manifests do) is never claimed by two.
+The client has no conditional write, so it only signs the URL and the request is sent from here. A
+try whose answer was lost may have written the object; the next try then meets its own object and
+is told that it exists. Only the bytes show whose it is: equal bytes after such a try count as ours,
+so content that names its writer (as manifests do) is never claimed by two.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from shared.store.base import NotFoundError, StoreError, UnfitStoreError
 from shared.store.s3.connection import Connection
 
-FIRST_PAUSE = 0.1  # seconds, doubled at every try
+FIRST_PAUSE = 0.1  # seconds, doubled after every try
 LONGEST_PAUSE = 2.0  # seconds
 TRIES = 10
 
 
 def pauses(patience: float) -> Iterator[float]:
-    """Pauses before the tries: none before the first, then growing with jitter, for `patience`
-    seconds after the first failure and at most TRIES in all.
+    """The pauses before up to TRIES tries, in seconds: 0, then growing with jitter.
+
+    They end `patience` seconds after the first failure.
     """
     yield 0.0
     until = time.monotonic() + patience
@@ -49,10 +50,10 @@ def create_if_absent(
     read_back: Callable[[], bytes],
     patience: float,
 ) -> bool:
-    """Write an object only if there is none: True for the one who did.
+    """Write an object only if there is none; True if this call wrote it.
 
-    StoreError: nobody knows whether it was written. UnfitStoreError: the server does not know
-    conditional writes.
+    Raises StoreError when it cannot be known whether the object was written, UnfitStoreError when
+    the server does not support conditional writes.
     """
     headers = {
         "If-None-Match": "*",
@@ -96,7 +97,7 @@ def _md5(data: bytes) -> bytes:
 
 
 def _reason(answer: Any) -> tuple[str, str]:
-    """Code and message of an error; not every proxy speaks XML."""
+    """Code and message of an error; not every proxy answers in XML."""
     try:
         error = S3Error.fromxml(answer)
     except (ParseError, ValueError):

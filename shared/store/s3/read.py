@@ -1,4 +1,4 @@
-"""Reading from S3: ranges that go on after a broken connection, and parallel downloads."""
+"""Reading from S3: ranges that continue after a broken connection, and parallel downloads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REPLACED = "it was replaced while it was read"
 
 
 class _EmptyRange(StoreError):
-    """The range begins behind the object's end."""
+    """The range begins at or after the object's end."""
 
 
 class Reader:
@@ -44,8 +44,9 @@ class Reader:
     def pieces(
         self, name: str, start: int = 0, end: int | None = None, etag: str = ""
     ) -> Iterator[bytes]:
-        """The bytes of a range. A missing object is noticed at once; with an etag, so is one
-        that was replaced.
+        """The bytes of a range, in pieces.
+
+        A missing object is noticed at once and, with an etag, so is one that was replaced.
         """
         if end is not None and end <= start:
             self._size(name)
@@ -57,7 +58,7 @@ class Reader:
         return self._go_on(name, answer, start, whole=start == 0 and end is None)
 
     def _request(self, name: str, start: int, end: int | None, etag: str) -> Any:
-        """The answer to a ranged GET, its body not yet read."""
+        """The response to a ranged GET, its body not yet read."""
         with self._connection.speaking(name):
             try:
                 answer = self._client.get_object(
@@ -87,7 +88,7 @@ class Reader:
         return answer
 
     def _go_on(self, name: str, answer: Any, start: int, *, whole: bool) -> Iterator[bytes]:
-        """The body of the answer; a connection that breaks is replaced by one for the rest."""
+        """The body of the answer; when the connection breaks, another one fetches the rest."""
         position, end = start, start + int(answer.headers["Content-Length"])
         etag = answer.headers.get("ETag", "")
         expected = _md5_of(answer) if whole else None
@@ -107,7 +108,7 @@ class Reader:
                 _give_back(answer)
             if position == end:
                 break
-            if position > before:  # only a server that gives nothing at all uses up the patience
+            if position > before:  # only a server that sends nothing at all uses up the patience
                 waits = self._waits()
             pause = next(waits, None)
             if pause is None:
@@ -118,7 +119,7 @@ class Reader:
             raise StoreError(f"{name}: its bytes arrived damaged")
 
     def _waits(self) -> Iterator[float]:
-        """The pauses between tries."""
+        """The pauses between tries, in seconds."""
         waits = pauses(self._patience)
         next(waits)
         return waits
@@ -152,14 +153,15 @@ class Reader:
 
     def _size(self, name: str) -> tuple[int, str]:
         with self._connection.speaking(name):
-            found = self._client.stat_object(self._connection.bucket, self._key_of(name))
-        return found.size, found.metadata.get("ETag", "")
+            stat = self._client.stat_object(self._connection.bucket, self._key_of(name))
+        return stat.size, stat.metadata.get("ETag", "")
 
 
 def _md5_of(answer: Any) -> str | None:
-    """The MD5 that the server promises. It does so in the ETag of an object that was written at
-    once; not for one written in parts (a dash follows), nor for one encrypted with a key of KMS
-    or of the customer.
+    """The MD5 of the object, where its ETag is one.
+
+    It is for an object that was written in one request; not for one written in parts (a dash
+    follows), nor for one encrypted with a key of KMS or of the customer.
     """
     etag = answer.headers.get("ETag", "").strip('"')
     encryption = answer.headers.get("x-amz-server-side-encryption", "AES256")

@@ -1,7 +1,7 @@
-"""The object store on an S3 server, by the MinIO client's public verbs.
+"""The object store on an S3 server, through the public methods of the MinIO client.
 
-Small requests are repeated by the connection pool (s3_client), a create by its own loop
-(s3_create), a reading that breaks goes on where it stopped (s3_read).
+Three files repeat what fails: `connection` small requests (in its pool), `create` a conditional
+create, and `read` continues a broken read where it stopped.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ LONGEST_PRESIGN = 7 * 24 * 3600  # seconds; S3's own limit
 
 
 class S3Store:
-    """Objects in a bucket. Use one per process: connections do not survive a fork.
+    """Objects in a bucket. Use one instance per process: connections do not survive a fork.
 
-    An upload holds (parallel + 2) x part_size in memory, 40 MiB as it comes: those under way, one
-    waiting, one being read. The client's threads keep a part until they are given the next, so it
+    An upload holds (parallel + 2) x part_size in memory, 40 MiB by default: the parts under way,
+    one waiting, one being read. The client's threads keep a part until they get the next, so it
     may be (2 x parallel + 2) x part_size for a moment. A download holds about `parallel` MiB. An
     upload that dies with its process leaves parts without an object: servers drop them after a day
     (MinIO) or by a life-cycle rule (AbortIncompleteMultipartUpload).
@@ -55,9 +55,10 @@ class S3Store:
         read_timeout: float = 30.0,
         patience: float = 10.0,
     ) -> None:
-        """Nothing is sent yet. Endpoints are host:port or URLs; `secure` counts without a scheme.
+        """Configure the client; nothing is sent yet.
 
-        `public_endpoint` is the server's name for those who get presigned URLs. Times in seconds:
+        Endpoints are host:port or URLs; `secure` applies to those without a scheme.
+        `public_endpoint` is the server's address in presigned URLs. Times are in seconds:
         `read_timeout` between two bytes, `patience` from the first failure to the last try.
         """
         if part_size < LEAST_PART:
@@ -78,7 +79,7 @@ class S3Store:
         self._reader = Reader(self._connection, self._client, self._key, patience)
 
     def ensure_bucket(self) -> None:
-        """Make the bucket unless it is there; StoreError names the setting that is wrong."""
+        """Create the bucket if it is missing; StoreError names the setting that is wrong."""
         with self._connection.speaking(self._bucket):
             if self._client.bucket_exists(self._bucket):
                 return
@@ -107,8 +108,8 @@ class S3Store:
         self._twice(upload)
 
     def put_stream(self, name: str, stream: BinaryIO) -> None:
-        """See Store. Parts go one after the other: with parts under way, a stream that fails
-        would leave the client's threads waiting for ever.
+        """See Store. Parts are sent one after the other: with several under way, a stream that
+        fails would leave the client's threads waiting for ever.
         """
         source = _Source(stream)
         try:
@@ -119,7 +120,7 @@ class S3Store:
             raise
 
     def _upload(self, name: str, stream: Any, size: int) -> None:
-        """One object from a stream of `size` bytes, -1 when nobody knows."""
+        """Write one object from a stream of `size` bytes, -1 if unknown."""
         key = self._key(name)
         with self._connection.speaking(name):
             result = self._client.put_object(
@@ -130,13 +131,14 @@ class S3Store:
                 part_size=max(self._part_size, size // MOST_PARTS + 1),
                 num_parallel_uploads=self._parallel if size >= 0 else 1,
             )
-        if not result.etag:  # an upload's end may be answered by 200 and an error in the body
+        if not result.etag:  # the end of an upload may be answered by 200 with an error inside
             raise StoreError(f"{name}: the object store did not say that it was written")
 
     @staticmethod
     def _twice(upload: Callable[[], None]) -> None:
-        """Upload, once more if the answer to the end of an upload in parts was lost: the repeated
-        request then finds no such upload, and nobody knows what became of it.
+        """Upload, and repeat it if the answer to the end of an upload in parts was lost.
+
+        The repeated last request then finds no such upload, and what became of it is unknown.
         """
         try:
             upload()
@@ -165,11 +167,11 @@ class S3Store:
     # ------------------------------------------------------------------------------------ reading
 
     def get(self, name: str) -> bytes:
-        """See Store. The content is checked against the server's MD5, where it has one."""
+        """See Store. The content is checked against the server's MD5, if it gives one."""
         return b"".join(self.open(name))
 
     def open(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """See Store. An object that is replaced meanwhile ends in StoreError, never in a mix."""
+        """See Store. If the object is replaced meanwhile, StoreError is raised: never a mix."""
         checked(name)
         if start < 0:
             raise ValueError(f"a range cannot start at {start}")
@@ -186,30 +188,30 @@ class S3Store:
         key = self._key(name)
         try:
             with self._connection.speaking(name):
-                found = self._client.stat_object(self._bucket, key)
+                stat = self._client.stat_object(self._bucket, key)
         except NotFoundError:
             return None
-        return ObjectInfo(name, found.size, _seconds(found))
+        return ObjectInfo(name, stat.size, _modified(stat))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See Store."""
         start = f"{self._key(prefix.rstrip('/'))}/"
         with self._connection.speaking(prefix):
-            # Names are plain ASCII: nothing to encode, so nothing to decode in another way.
-            found = self._client.list_objects(
+            # Names are plain ASCII, so they need no encoding, which servers do in several ways.
+            objects = self._client.list_objects(
                 self._bucket, start, recursive=True, use_url_encoding_type=False
             )
-            for one in found:
-                name = one.object_name.removeprefix(self._prefix)
-                yield ObjectInfo(name, one.size, _seconds(one))
+            for entry in objects:
+                name = entry.object_name.removeprefix(self._prefix)
+                yield ObjectInfo(name, entry.size, _modified(entry))
 
     def local_path(self, name: str) -> Path | None:
-        """See Store. A bucket lies on no disk of ours."""
+        """See Store. Always None: a bucket lies on no local disk."""
         checked(name)
         return None
 
     def presign(self, name: str, seconds: int) -> str | None:
-        """See Store. At most seven days."""
+        """See Store. Valid for at most seven days."""
         key = self._key(name)
         if not 1 <= seconds <= LONGEST_PRESIGN:
             raise ValueError(f"a URL can be valid for 1 to {LONGEST_PRESIGN} seconds")
@@ -218,14 +220,14 @@ class S3Store:
 
 
 class _Source:
-    """A stream that remembers its own error, so that it is not taken for the store's."""
+    """A stream that records its own error, so that it is not taken for the store's."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self.error: Exception | None = None
 
     def read(self, size: int = -1) -> bytes:
-        """Bytes of the stream."""
+        """Read from the stream."""
         try:
             return self._stream.read(size)
         except Exception as error:
@@ -233,5 +235,6 @@ class _Source:
             raise
 
 
-def _seconds(found: Any) -> float:
-    return float(found.last_modified.timestamp()) if found.last_modified else 0.0
+def _modified(entry: Any) -> float:
+    """Time of the last change, seconds since the epoch; 0 where the server does not give it."""
+    return float(entry.last_modified.timestamp()) if entry.last_modified else 0.0

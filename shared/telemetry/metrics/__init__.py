@@ -1,6 +1,6 @@
-"""Prometheus metrics: what each process counts and shows. observability/METRICS.md lists them.
+"""The Prometheus metrics of each process; observability/METRICS.md lists them.
 
-No label has values without a bound, and none carries what a user named or sent.
+Every label has a bounded set of values, and none carries a name or a text of a user.
 """
 
 from shared.telemetry.metrics.process import ProcessMetrics

@@ -1,4 +1,4 @@
-"""What every process of an installation exports: its version, its disk, its use of the store."""
+"""Metrics of every process: its version, its disk, its use of the store."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from prometheus_client.registry import Collector
 
 from shared.settings import Settings
 
-# From a local directory's answer to a large file over a slow network.
+# Buckets from an answer of a local directory to a large file over a slow network.
 REQUEST_SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300)
 
 
 def _version() -> str:
     try:
         return version("lineament")
-    except PackageNotFoundError:  # run from a source tree that nobody installed
+    except PackageNotFoundError:  # run from a source tree that is not installed
         return "unknown"
 
 
 class ProcessMetrics:
-    """A registry with what all processes have in common; `data` is the directory they work in."""
+    """A registry with the metrics that all processes have; `data` is the directory they work in."""
 
     def __init__(self, role: str, data: Path | None = None) -> None:
-        # They double the series, and nobody asks when one began.
+        # `_created` series double the number of series, and nobody needs them.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -70,7 +70,7 @@ class ProcessMetrics:
         )
 
     def serve(self, settings: Settings) -> None:
-        """Answer /metrics on the configured port of this process, if there is one."""
+        """Serve /metrics on the configured port of this process, if there is one."""
         if settings.metrics_port:
             start_http_server(
                 settings.metrics_port, addr=settings.metrics_host, registry=self.registry
@@ -78,7 +78,7 @@ class ProcessMetrics:
 
 
 class DiskCollector(Collector):
-    """Size and free space of a directory's file system, looked up when somebody asks."""
+    """Size and free space of a directory's file system, looked up at every scrape."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -1,4 +1,4 @@
-"""What the reconciler exports: what waits for workers and since when, and its own health."""
+"""Metrics of the reconciler: the stages that wait for workers, for how long, and its own health."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ WAIT_SECONDS = (0.1, 0.5, 2, 10, 30, 60, 300, 900, 3600, 14400, 43200)
 PASS_SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 60)
 AREAS = ("stages", "experiments", "uploads")
 HELD_EVERY = 300.0  # seconds between two measurements of what the store holds, at least
-HELD_DUTY = 50  # a measurement may take one part in this many of the time
+HELD_DUTY = 50  # measurements take at most one part in this many of the time
 
 log = structlog.get_logger()
 
 
 class ReconcilerMetrics(ProcessMetrics):
-    """Shows what the last look around found; since when a stage waits is as this process saw it."""
+    """Shows the result of the last pass; a stage's wait begins when this process first sees it."""
 
     def __init__(self, services: Collection[str] = (), data: Path | None = None) -> None:
         super().__init__("reconciler", data)
@@ -41,7 +41,7 @@ class ReconcilerMetrics(ProcessMetrics):
         )
         self._experiments = self._gauge("lineament_experiments", "Experiments by state.", "state")
         self._last = self._gauge(
-            "lineament_reconciler_last_pass_timestamp_seconds", "When the last look ended well."
+            "lineament_reconciler_last_pass_timestamp_seconds", "When a pass last succeeded."
         )
         self.held_bytes = self._gauge(
             "lineament_store_held_bytes", "What lies in the store.", "area"
@@ -72,12 +72,12 @@ class ReconcilerMetrics(ProcessMetrics):
         )
         self._errors = Counter(
             "lineament_reconciler_errors_total",
-            "Looks that store or Redis did not let end.",
+            "Passes that failed because the store or Redis did.",
             registry=self.registry,
         )
         self._pass = Histogram(
             "lineament_reconciler_pass_seconds",
-            "One look around.",
+            "Duration of a pass.",
             buckets=PASS_SECONDS,
             registry=self.registry,
         )
@@ -85,8 +85,10 @@ class ReconcilerMetrics(ProcessMetrics):
     def queues(
         self, waiting: Mapping[str, str], leased: Mapping[str, str], done: Collection[str]
     ) -> None:
-        """Show what waits and what runs, both as services by key. What stopped waiting because a
-        worker took it counts with its wait; `done` may hold what was quicker than two looks.
+        """Show the stages that wait and those that run, both as services by key.
+
+        A stage that a worker took since the last pass is counted with the time it waited. `done`
+        shows those that also ended in between.
         """
         moment = time.monotonic()
         for key in [key for key in self._since if key not in waiting]:
@@ -109,21 +111,21 @@ class ReconcilerMetrics(ProcessMetrics):
             self._experiments.labels(state).set(count)
 
     def rang(self, service: str) -> None:
-        """Count a message."""
+        """Count a doorbell."""
         self._doorbells.labels(service).inc()
 
     def looked(self, seconds: float) -> None:
-        """Count a look around that ended well."""
+        """Count a pass that succeeded, and the seconds it took."""
         self._pass.observe(seconds)
         self._last.set_to_current_time()
 
     def hindered(self) -> None:
-        """Count a look around that did not end."""
+        """Count a pass that failed."""
         self._errors.inc()
 
 
 def measure_held(store: Store, metrics: ReconcilerMetrics) -> None:
-    """Show what the store holds by listing it; StoreError when it does not answer."""
+    """List the store and show how much it holds; StoreError when it does not answer."""
     for area in AREAS:
         objects = size = 0
         for info in store.list(f"{area}/"):
@@ -134,7 +136,7 @@ def measure_held(store: Store, metrics: ReconcilerMetrics) -> None:
 
 
 def keep_measuring(store: Store, metrics: ReconcilerMetrics, stop: threading.Event) -> None:
-    """Measure what the store holds now and then, until `stop`; in a thread of its own."""
+    """Measure what the store holds at intervals until `stop` is set; runs in its own thread."""
     while True:
         began = time.monotonic()
         try:

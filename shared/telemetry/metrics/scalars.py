@@ -1,4 +1,4 @@
-"""The scalars that stages report with their progress, as gauges that have a name and a meaning."""
+"""Gauges for the scalars that stages report with their progress."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ MEANINGS = {
     "lineament_dictionary_vectors_per_second": "Vectors a second, mean of the attempt.",
     "lineament_analysis_pairs_per_second": "Feature pairs a second, mean of the pass.",
 }
-# What a service calls a scalar. Anything else that it reports is for people who watch the stage.
+# The gauge of a scalar, by the name its service reports it under. Other scalars have no gauge; they
+# are for people who watch the stage.
 SCALARS = {
     "trainer": {
         "loss": Shown("lineament_training_loss"),
@@ -52,10 +53,12 @@ SCALARS = {
 
 
 class ScalarGauges:
-    """The current values of the stage that runs."""
+    """The current scalars of the stage that runs."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        sided = {shown.name for found in SCALARS.values() for shown in found.values() if shown.side}
+        sided = {
+            shown.name for scalars in SCALARS.values() for shown in scalars.values() if shown.side
+        }
         self._gauges = {
             name: Gauge(
                 name, text, ("kind", "side") if name in sided else ("kind",), registry=registry
@@ -71,6 +74,6 @@ class ScalarGauges:
             self._gauges[shown.name].labels(*labels).set(value)
 
     def clear(self) -> None:
-        """Forget all values."""
+        """Remove all values."""
         for gauge in self._gauges.values():
             gauge.clear()

@@ -1,4 +1,4 @@
-"""A store that counts what is asked of it, around the store that does it."""
+"""A store that counts and times the requests it passes on to another store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VERBS = (
 
 
 class MeasuredStore:
-    """Every verb of `inner`, counted by outcome, timed, and with the bytes that it moved."""
+    """Passes every verb on to `inner`, counts it by outcome, times it and counts bytes moved."""
 
     def __init__(self, inner: Store, metrics: ProcessMetrics) -> None:
         self.inner = inner
@@ -38,7 +38,7 @@ class MeasuredStore:
         except StoreError:
             outcome = "error"
             raise
-        except Exception:  # a name that is none, a stream that failed: the caller's own
+        except Exception:  # an invalid name, a stream that failed: the caller's own fault
             outcome = "refused"
             raise
         finally:
@@ -127,14 +127,14 @@ class MeasuredStore:
 
 
 class _Counted:
-    """A stream that knows how much was read of it; stores only read."""
+    """A stream that counts the bytes read from it; stores only read."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self.bytes = 0
 
     def read(self, size: int = -1) -> bytes:
-        """Bytes of the stream."""
+        """Read from the stream."""
         piece = self._stream.read(size)
         self.bytes += len(piece)
         return piece

@@ -1,4 +1,4 @@
-"""What a worker exports: the stage that runs now, and how attempts ended."""
+"""Metrics of a worker: the stage that runs now, and how attempts ended."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ CAUSES = ("not_finite", "out_of_memory", "refused", "attempts")
 
 @dataclass
 class Now:
-    """The stage that runs now, and when it last did what; seconds of the monotonic clock."""
+    """The stage that runs now and the times of its last events (monotonic clock, seconds)."""
 
     service: str
     kind: str
     spoke: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
-    checkpoints: bool = False  # it writes some
+    checkpoints: bool = False  # whether it writes any
     renewed: Callable[[], float] | None = None
 
 
 class WorkerMetrics(ProcessMetrics):
     """Counts what a supervisor does and shows the current values of the stage that runs.
 
-    A worker runs one stage at a time, so that "the stage" is always the same one.
+    A worker runs one stage at a time, so there is never more than one "running stage".
     """
 
     def __init__(self, settings: Settings | None = None, services: Sequence[str] = ()) -> None:
@@ -108,7 +108,7 @@ class WorkerMetrics(ProcessMetrics):
         return Gauge(name, text, LABELS, registry=self.registry)
 
     def _show_limits(self, settings: Settings) -> None:
-        """The settings that ages are compared with, so that no rule repeats them."""
+        """Export the settings that alerts compare ages with, so that no rule repeats them."""
         for name, text, value in (
             ("lineament_lease_seconds", "The setting LINEAMENT_LEASE.", settings.lease),
             ("lineament_stage_stall_seconds", "The setting LINEAMENT_STALL.", settings.stall),
@@ -126,7 +126,7 @@ class WorkerMetrics(ProcessMetrics):
 
     @contextmanager
     def running(self, service: str, kind: str) -> Iterator[None]:
-        """Count a stage as running; its gauges go when it ends."""
+        """Count a stage as running; its gauges are removed when it ends."""
         self._cause = None
         self._now = Now(service, kind)
         self._begin_at_zero(service, kind)
@@ -142,29 +142,29 @@ class WorkerMetrics(ProcessMetrics):
             self._scalars.clear()
 
     def _begin_at_zero(self, service: str, kind: str) -> None:
-        """Let counters be seen at 0: a rate does not see a series that begins at 1."""
+        """Export counters at 0: a rate does not see a series that begins at 1."""
         for counter in (self._resumes, self._expired, self._checkpoints):
             counter.labels(service, kind)
         for cause in CAUSES:
             self._failures.labels(service, kind, cause)
 
     def taken_up(self, service: str, kind: str, number: int, expired: bool) -> None:
-        """Show which attempt this is; count one whose worker went without a word."""
+        """Show which attempt this is; count the previous one's lease if it expired."""
         self._number.labels(service, kind).set(number)
         if expired:
             self._expired.labels(service, kind).inc()
 
     def resumed(self, service: str, kind: str) -> None:
-        """Count an attempt that goes on from a checkpoint."""
+        """Count an attempt that resumes from a checkpoint."""
         self._resumes.labels(service, kind).inc()
 
     def watch_lease(self, renewed: Callable[[], float]) -> None:
-        """Show the age of the lease; `renewed` tells when (monotonic) it was last renewed."""
+        """Show the age of the lease; `renewed` returns when (monotonic) it was last renewed."""
         if self._now is not None:
             self._now.renewed = renewed
 
     def spoke(self) -> None:
-        """Note that the stage said something."""
+        """Note that the stage has just written an event."""
         if self._now is not None:
             self._now.spoke = time.monotonic()
 
@@ -188,7 +188,7 @@ class WorkerMetrics(ProcessMetrics):
             self._now.saved = time.monotonic()
 
     def refused(self, cause: str) -> None:
-        """Note why the stage says that it cannot succeed, in case it fails now."""
+        """Note the cause that the stage gives for being unable to succeed, for `ended`."""
         self._cause = cause
 
     def declined(self, cause: str) -> None:
@@ -204,7 +204,7 @@ class WorkerMetrics(ProcessMetrics):
 
 
 class AgeCollector(Collector):
-    """Ages of what the running stage did last, computed when somebody asks."""
+    """Ages of the running stage's last events, computed at every scrape."""
 
     def __init__(self, now: Callable[[], Now | None]) -> None:
         self._now = now

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.experiments.seen import CODES, decode_seen, encode_seen
-from shared.experiments.decide import StageState
+from shared.experiments.states import StageState
 
 STATES = st.lists(st.sampled_from(StageState), max_size=300)
 

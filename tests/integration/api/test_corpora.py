@@ -298,7 +298,7 @@ def test_a_body_shorter_than_it_said_is_refused(client: TestClient, tmp_path: Pa
     headers = {"Content-Length": str(len(GOOD) + 10)}
     answer = client.put("/v1/corpora/c", content=GOOD, headers=headers)
     assert answer.status_code == 422
-    assert f"is cut off: {len(GOOD)} of {len(GOOD) + 10} bytes came" in answer.json()["detail"]
+    assert f"is cut off: {len(GOOD)} of {len(GOOD) + 10} bytes arrived" in answer.json()["detail"]
     assert nothing_was_kept(client, tmp_path)
 
 
@@ -325,7 +325,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("api.http.receive._take", full)
+    monkeypatch.setattr("api.http.receive._append", full)
     assert client.put("/v1/corpora/c", content=GOOD).status_code == 503
     assert nothing_was_kept(client, tmp_path)
 

@@ -14,7 +14,7 @@ from redis import Redis
 
 from api.experiments.follow import Follower
 from api.experiments.seen import encode_seen
-from shared.experiments.decide import StageState
+from shared.experiments.states import StageState
 from shared.settings import Settings
 from tests.support.api.client import local_client
 from tests.support.api.rest import World, events_in, events_of, serving, submit

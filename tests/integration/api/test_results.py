@@ -15,11 +15,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.stored.matches import KEPT
-from services.analyzer.match.stage import EdgeMatches, match_codes
+from services.analyzer.match.edge import EdgeMatches
 from shared.lineage.statuses import STATUSES
 from shared.settings import Settings
 from tests.support.api.client import local_client
 from tests.support.api.lineage_world import FEATURES, World
+from tests.support.oracles import match_codes
 
 ORIGIN = "http://127.0.0.1:8000"
 

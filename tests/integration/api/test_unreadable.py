@@ -19,11 +19,12 @@ from shared.experiments.experiments import Experiments
 from shared.experiments.garbage import Collector
 from shared.experiments.reconciler import Reconciler
 from shared.plan import Plan, PlannedStage
-from shared.queue.broker import SERVICES, make_app, queued
+from shared.queue.broker import make_app, queued
 from shared.queue.leases import Leases, LiveLog
 from shared.records.releases import OtherReleaseError
 from shared.records.uploads import UploadStore
 from shared.settings import Settings
+from shared.stages.kinds import SERVICES
 from shared.store import LocalStore, Store
 from shared.telemetry.metrics import ReconcilerMetrics
 from tests.support.api.rest import SPEC, World, changed, serving, submit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from services.merger import merge
 from services.merger.methods import slerp
+from services.merger.methods.base import in_memory
 from services.merger.methods.slerp import NEARLY_PARALLEL, coefficients
 from services.merger.parents import check_parents
 from services.merger.tensors import Writer, layouts, read
@@ -41,6 +43,20 @@ def reference(zero: Tensor, one: Tensor, t: float) -> np.ndarray[Any, Any]:
 # ------------------------------------------------------------------------------- slerp
 
 
+@dataclass(frozen=True)
+class Merged:
+    """One merged tensor, with what the method notes."""
+
+    tensor: Tensor
+    dot: float | None
+    linear: bool
+
+
+def at(zero: Tensor, one: Tensor, t: float) -> Merged:
+    tensor, notes = in_memory(slerp.combine, (zero, one), t=t)
+    return Merged(tensor, notes["dot"], notes["linear"])
+
+
 @pytest.mark.parametrize(("degrees", "expected"), [(90, (0.6129, 0.7902)), (60, (0.4916, 0.6590))])
 def test_the_known_coefficients_at_t_58(degrees: int, expected: tuple[float, float]) -> None:
     at_zero, at_one, linear = coefficients(math.cos(math.radians(degrees)), 0.58)
@@ -50,7 +66,7 @@ def test_the_known_coefficients_at_t_58(degrees: int, expected: tuple[float, flo
 
 def test_unit_vectors_stay_on_the_unit_circle_at_the_right_angle() -> None:
     zero, one = torch.tensor([1.0, 0.0]), torch.tensor([0.5, math.sqrt(0.75)])
-    found = slerp.slerp(zero, one, 0.25)
+    found = at(zero, one, 0.25)
     assert found.dot == pytest.approx(0.5)
     expected = [math.cos(math.radians(15)), math.sin(math.radians(15))]
     assert found.tensor.tolist() == pytest.approx(expected, abs=1e-7)
@@ -60,17 +76,17 @@ def test_unit_vectors_stay_on_the_unit_circle_at_the_right_angle() -> None:
 @pytest.mark.parametrize("t", [0.01, 0.42, 0.5, 0.99])
 def test_any_shape_equals_the_float64_formula(shape: tuple[int, ...], t: float) -> None:
     zero, one = draw(*shape, seed=1), draw(*shape, seed=2) * 3 + 1
-    found = slerp.slerp(zero, one, t).tensor
+    found = at(zero, one, t).tensor
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found.numpy(), reference(zero, one, t), rtol=1e-6, atol=1e-7)
 
 
 def test_the_pieces_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     zero, one = draw(1000, seed=1), draw(1000, seed=2)
-    whole = slerp.slerp(zero, one, 0.3)
+    whole = at(zero, one, 0.3)
     monkeypatch.setattr(slerp, "PIECE", 16)
     monkeypatch.setattr(slerp, "SPAN", 100)
-    pieces = slerp.slerp(zero, one, 0.3)
+    pieces = at(zero, one, 0.3)
     assert pieces.dot == pytest.approx(whole.dot, rel=1e-12)
     torch.testing.assert_close(pieces.tensor, whole.tensor, rtol=2e-7, atol=0)
 
@@ -78,7 +94,7 @@ def test_the_pieces_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_every_float_format_is_rounded_once(dtype: torch.dtype) -> None:
     zero, one = draw(500, seed=3).to(dtype), draw(500, seed=4).to(dtype)
-    found = slerp.slerp(zero, one, 0.6).tensor
+    found = at(zero, one, 0.6).tensor
     assert found.dtype == dtype
     error = np.abs(found.double().numpy() - reference(zero, one, 0.6))
     assert error.max() <= torch.finfo(dtype).eps * 4
@@ -88,7 +104,7 @@ def test_every_float_format_is_rounded_once(dtype: torch.dtype) -> None:
 def test_the_ends_return_the_parents_bit_for_bit(t: float) -> None:
     zero, one = draw(64, seed=5), draw(64, seed=6)
     zero[0], one[1] = -0.0, 1e-45
-    found = slerp.slerp(zero, one, t).tensor
+    found = at(zero, one, t).tensor
     parent = one if t else zero
     assert found.numpy().tobytes() == parent.numpy().tobytes()
     assert found.data_ptr() != parent.data_ptr()
@@ -101,7 +117,7 @@ def test_swapping_the_parents_and_t_gives_the_same_tensor(
 ) -> None:
     zero, one = draw(50, seed=seed), draw(50, seed=seed + 1)
     one = shared * zero + (1 - shared) * one
-    forth, back = slerp.slerp(zero, one, t), slerp.slerp(one, zero, 1 - t)
+    forth, back = at(zero, one, t), at(one, zero, 1 - t)
     assert forth.linear == back.linear
     torch.testing.assert_close(forth.tensor, back.tensor, rtol=1e-6, atol=1e-6)
 
@@ -110,7 +126,7 @@ def test_swapping_the_parents_and_t_gives_the_same_tensor(
 def test_nearly_parallel_tensors_take_a_line_and_say_so(sign: int) -> None:
     zero = draw(400, seed=7)
     one = sign * (2 * zero + 0.01 * draw(400, seed=8))
-    found = slerp.slerp(zero, one, 0.25)
+    found = at(zero, one, 0.25)
     assert found.linear
     assert found.dot is not None
     assert sign * found.dot > NEARLY_PARALLEL
@@ -120,29 +136,29 @@ def test_nearly_parallel_tensors_take_a_line_and_say_so(sign: int) -> None:
 def test_just_below_the_threshold_the_arc_is_taken_and_meets_the_line() -> None:
     angle = math.acos(NEARLY_PARALLEL - 1e-6)
     zero, one = torch.tensor([1.0, 0.0]), torch.tensor([math.cos(angle), math.sin(angle)])
-    found = slerp.slerp(zero, one, 0.5)
+    found = at(zero, one, 0.5)
     assert not found.linear
     torch.testing.assert_close(found.tensor, (zero + one) / 2, rtol=2e-4, atol=0)
 
 
 def test_a_zero_parent_has_no_angle_and_takes_a_line() -> None:
     one = draw(9, seed=9)
-    found = slerp.slerp(torch.zeros(9), one, 0.25)
+    found = at(torch.zeros(9), one, 0.25)
     assert (found.dot, found.linear) == (None, True)
     torch.testing.assert_close(found.tensor, 0.25 * one)
-    both = slerp.slerp(torch.zeros(9), torch.zeros(9), 0.5)
+    both = at(torch.zeros(9), torch.zeros(9), 0.5)
     assert both.linear
     assert both.tensor.tolist() == [0.0] * 9
 
 
 def test_empty_and_single_valued_tensors() -> None:
-    assert slerp.slerp(torch.zeros(0), torch.zeros(0), 0.5).tensor.shape == (0,)
-    assert slerp.slerp(torch.tensor(2.0), torch.tensor(4.0), 0.5).tensor.item() == 3.0
+    assert at(torch.zeros(0), torch.zeros(0), 0.5).tensor.shape == (0,)
+    assert at(torch.tensor(2.0), torch.tensor(4.0), 0.5).tensor.item() == 3.0
 
 
 def test_a_transposed_view_is_interpolated_by_its_values() -> None:
     zero, one = draw(4, 6, seed=1).T, draw(6, 4, seed=2)
-    found = slerp.slerp(zero, one, 0.3).tensor
+    found = at(zero, one, 0.3).tensor
     np.testing.assert_allclose(found.numpy(), reference(zero, one, 0.3), rtol=1e-6, atol=1e-7)
 
 
@@ -153,7 +169,7 @@ def test_a_transposed_view_is_interpolated_by_its_values() -> None:
 )  # fmt: skip
 def test_what_cannot_be_interpolated_is_an_error(one: Tensor, t: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        slerp.slerp(torch.zeros(2), one, t)
+        at(torch.zeros(2), one, t)
 
 
 # ------------------------------------------------------------------------- merge stage
@@ -189,7 +205,7 @@ def test_every_tensor_is_the_slerp_of_its_parents(
     rows = {row["name"]: row for row in read_jsonl(output / "tensors.jsonl")}
     assert found.keys() == zero.keys() == rows.keys()
     for name, tensor in found.items():
-        expected = slerp.slerp(zero[name], one[name], 0.58)
+        expected = at(zero[name], one[name], 0.58)
         assert torch.equal(tensor, expected.tensor)
         row = rows[name]
         assert (row["dot"], row["linear"]) == (expected.dot, expected.linear)

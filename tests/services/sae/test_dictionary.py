@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from services.sae import activations as source
-from services.sae import dictionary_set, harvest
+from services.sae import dictionary_member, dictionary_set, harvest
 from services.sae.activations import ModelSource
 from services.sae.dictionary import run
 from services.sae.start import activation_scale
@@ -380,7 +380,7 @@ def test_a_set_reads_the_activations_once_and_trains_what_each_would_be_alone(
         time = "seconds_per_million"
         assert {**results["members"][number], time: 0} == {**own, time: 0}
     member, member_results = run_stage(
-        dictionary_set.run_member, {"member": 1}, {"set": (output, results)}, tmp_path / "member"
+        dictionary_member.run, {"member": 1}, {"set": (output, results)}, tmp_path / "member"
     )
     assert contents(member) == contents(alone[1][0])
     assert member_results == results["members"][1]
@@ -424,7 +424,7 @@ def test_members_that_would_read_other_activations_are_refused(
 def test_a_member_that_a_set_does_not_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="member: the set has 2 dictionaries, not a number 2"):
         run_stage(
-            dictionary_set.run_member,
+            dictionary_member.run,
             {"member": 2},
             {"set": (tmp_path, {"members": [{}, {}]})},
             tmp_path / "member",

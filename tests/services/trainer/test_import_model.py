@@ -172,7 +172,7 @@ def test_an_embedding_too_short_for_the_tokenizer_is_refused(
     config = {**json.loads(files["my-model/config.json"]), "vocab_size": 290}
     files["my-model/config.json"] = json.dumps(config).encode()
     archive = zipped(tmp_path / "upload", files)
-    with pytest.raises(StageError, match="290 embeddings, the tokenizer ids up to 299"):
+    with pytest.raises(StageError, match="290 embeddings, but the tokenizer's ids go up to 299"):
         import_upload(archive, "zip", tokenizer, tmp_path / "run")
 
 

@@ -14,7 +14,8 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer
 
-from services.trainer.tokenizer import END_OF_TEXT, load_tokenizer, run
+from services.trainer.saved_tokenizer import load_tokenizer
+from services.trainer.tokenizer import END_OF_TEXT, run
 from shared.stages.stage import StageError
 from tests.support.fake_hub import COMMIT, serve
 from tests.support.stages import run_stage

@@ -14,7 +14,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from services.trainer import tokens
-from services.trainer.tokenizer import load_tokenizer
+from services.trainer.saved_tokenizer import load_tokenizer
 from services.trainer.tokens import BlockFile, label_bits, run
 from shared.stages.stage import Leave, StageError
 from tests.services.trainer import test_tokenizer

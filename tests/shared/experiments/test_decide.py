@@ -7,13 +7,12 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.experiments.decide import (
+from shared.experiments.decide import Watched, decide
+from shared.experiments.states import (
     ExperimentState,
     Outline,
     StageState,
-    Watched,
     World,
-    decide,
     experiment_state,
     stage_states,
 )

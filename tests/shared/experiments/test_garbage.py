@@ -184,7 +184,7 @@ def test_the_command_lists_and_removes_only_when_it_is_told_to(
 def test_an_age_that_cannot_be_read_is_a_sentence(tmp_path: Path, age: str) -> None:
     refused = CliRunner().invoke(app, ["gc", "--data", str(tmp_path), f"--age={age}"])
     assert refused.exit_code == 2
-    assert "--age: a number and h, d or w" in refused.output
+    assert "--age: must be a number followed by h, d or w" in refused.output
 
 
 def test_parts_that_a_killed_writer_left_go_when_the_store_is_opened_again(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.experiments.decide import Node, Outline
+from shared.experiments.states import Node, Outline
 from shared.experiments.survey import COLLECTED, Survey
 from shared.store import LocalStore
 from shared.store.base import ObjectInfo

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.lineage.stability import recommend
+from shared.lineage.stability import Cell, recommend
 
 
-def cell(ceiling: float | None, explained: float = 0.6, **values: float | None) -> dict[str, Any]:
+def cell(ceiling: float | None, explained: float = 0.6, **values: float | None) -> Cell:
     """A cell with some defaults."""
-    defaults = {"dead_share": 0.05, "l0": 20.0, "features": 1024.0}
-    return {"ceiling": ceiling, "explained_variance": explained, **defaults, **values}
+    some: dict[str, Any] = {"dead_share": 0.05, "l0": 20.0, **values}
+    some |= {"ceiling": ceiling, "explained_variance": explained}
+    blank = dict.fromkeys(Cell.model_fields)
+    return Cell(**{**blank, "features": 1024, "dictionaries": 2, **some})
 
 
 def test_the_highest_ceiling_is_taken() -> None:
@@ -23,7 +25,7 @@ def test_a_cell_with_dead_features_is_left_out() -> None:
 
 def test_a_dense_cell_does_not_rule_out_sparser_ones_by_what_it_explains() -> None:
     # the independent run of paper.md: L0 200 explains more, L0 12 is stable
-    cells = [cell(0.07, 0.85, l0=200.0, features=4096.0), cell(0.46, 0.59, l0=12.0)]
+    cells = [cell(0.07, 0.85, l0=200.0), cell(0.46, 0.59, l0=12.0)]
     assert recommend(cells) == 1
 
 

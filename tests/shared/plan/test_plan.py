@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Any
 
@@ -10,14 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.plan import SERVICE_OF, Plan, PlannedStage, make_plan, stage_key
+from shared.plan import Plan, PlannedStage, make_plan, stage_key
 from shared.plan.estimates import Size, harvest_pays
 from shared.plan.graph import derived_seed
 from shared.resolve.hub import ProvisionalHub
 from shared.resolve.resolve import resolve
 from shared.resolve.resolved import UploadInfo
 from shared.spec import load_spec, parse_spec
-from shared.worker.release import PARAMETERS
+from shared.stages.kinds import KINDS
+from tests.support.contracts import mistakes
 from tests.support.specs import (
     COMMIT,
     EXAMPLES,
@@ -29,40 +29,6 @@ from tests.support.specs import (
     resolved,
     values,
 )
-
-# Names of the inputs of every kind, as its parameters tell them.
-INPUTS = {
-    "corpus": "",
-    "tokenizer": r"corpus/\d+",
-    "tokens": "corpus|tokenizer",
-    "initialise": "tokenizer",
-    "import": "tokenizer",
-    "train": r"model|tokens/\d+",
-    "evaluate": r"model|tokens/\d+",
-    "merge": "at_zero|at_one",
-    "sweep": r"at_zero|at_one|tokens/\d+",
-    "harvest": r"model|tokens/\d+",
-    "checkpoint": "train",
-    "dictionary": r"model|harvest|start|tokens/\d+",
-    "dictionary_set": r"model|tokens/\d+",
-    "dictionary_member": "set",
-    "import_dictionary": "model",
-    "crosscoder": r"parent|child|tokens/\d+",
-    "evaluate_dictionary": r"model|dictionary|tokens/\d+",
-    "encode": r"model|dictionary|tokens/\d+",
-    "match": "parent|child|parent_dictionary|child_dictionary",
-    "latent_scaling": r"(parent|child)(_dictionary|_codes)?|match|tokens/\d+",
-    "contexts": r"codes|tokenizer|model|dictionary|tokens/\d+",
-    "track": r"codes/\d+|contexts/\d+|match/\d+|ancestor/\d+|tokens/\d+|tokenizer",
-    "explain": r"codes|track|tokenizer|(tokens|match)/\d+",
-    "explain_edge": "explain|parent|child|match",
-    "report": r"(model|evaluate|untrained|sweep|corpus|tokens|track)/[^/]+|"
-    r"(dictionary|quality)/[^/]+/[^/]+/\d+|"
-    r"(match|ancestor|crossed|scaling|crosscoder)/[^/]+/[^/]+/[^/]+|"
-    r"explain/[^/]+/(rule|language_model)/[^/]+|"
-    r"explained_edge/[^/]+/(rule|language_model)/[^/]+/[^/]+|"
-    r"(ceiling|contexts|warm|unrelated)/[^/]+/[^/]+|stability/[^/]+/\d+/(quality/\d+|ceiling)",
-}
 
 
 def example(name: str) -> Plan:
@@ -162,12 +128,13 @@ def test_the_paper_plans_to_the_dag_one_would_draw() -> None:
 def test_every_stage_keeps_the_contract_of_its_kind(name: str) -> None:
     seen: set[str] = set()
     for stage in example(name).stages:
-        loaded = PARAMETERS[stage.kind].model_validate(stage.parameters)
+        kind = KINDS[stage.kind]
+        loaded = kind.parameters.model_validate(stage.parameters)
         assert loaded.model_dump(mode="json") == stage.parameters
         assert set(stage.inputs.values()) <= seen, "inputs come first"
-        assert all(re.fullmatch(INPUTS[stage.kind], name) for name in stage.inputs)
+        assert mistakes(kind.inputs, stage.inputs) == []
         assert stage.key == stage_key(stage.kind, stage.version, stage.parameters, stage.inputs)
-        assert stage.service == SERVICE_OF[stage.kind]
+        assert (stage.service, stage.version) == (kind.service, kind.version)
         assert set(stage.light) <= set(stage.inputs)
         seen.add(stage.key)
     assert seen == {stage.key for stage in example(name).stages}

@@ -22,7 +22,7 @@ from shared.spec import (
     topological,
 )
 from shared.spec.dictionaries import Dictionaries
-from shared.spec.errors import NotAvailableYet, SpecError, SpecErrors
+from shared.spec.errors import SpecError, SpecErrors
 from tests.support.specs import EXAMPLES, NAMES, REMOVED, TEMPLATE, edited, spec, values
 
 OTHER_SHAPE = {
@@ -41,6 +41,7 @@ BAD = [
     (f"{MERGE}.t", float("nan"), "must be a finite number, not nan"),
     (f"{MERGE}.t", REMOVED, "is missing"),
     (f"{MERGE}.method", "magic", "must be slerp, not 'magic'"),
+    (f"{MERGE}.method", "ties", "must be slerp, not 'ties'"),
     (f"{MERGE}.at_one", "left", "must be another model than at_zero, both are left"),
     (f"{SHAPE}.hidden", -5, "must be between 1 and 1,048,576, not -5"),
     (f"{SHAPE}.hidden", 32.5, "must be a whole number, not 32.5"),
@@ -80,7 +81,7 @@ BAD = [
     ("dictionaries.mlp.k", 5, "k: relu takes l1 or l0, not k"),
     ("dictionaries.mlp.l0", 5, "l0: relu takes l1 or l0, not both"),
     ("dictionaries.mlp.variant", "topk", "l1: topk takes k, not l1"),
-    ("dictionaries.mlp.variant", "top", "must be relu, topk, batchtopk, jumprelu, gated, matry"),
+    ("dictionaries.mlp.variant", "top", "must be relu, batchtopk, crosscoder, gated, jumprel"),
     ("dictionaries.mlp.hook", "mlp", "must be mlp_post, mlp_out, attn_out, resid_pre or resid_po"),
     ("dictionaries.mlp.tokens", REMOVED, "tokens: is missing"),
     ("dictionaries.mlp.prefixes", [64, 128], "belongs to matryoshka, not to relu"),
@@ -115,9 +116,6 @@ BAD = [
     ("explain", True, "explain: must have fields, not be True"),
 ]
 SETTINGS = {"endpoint": "URL", "url": "URL", "model": "MODEL", "key": "KEY", "api_key": "KEY"}
-LATER = [
-    (f"{MERGE}.method", "ties"),
-]
 
 
 def problems(values: Any) -> list[str]:
@@ -182,13 +180,6 @@ def test_the_path_of_a_mistake_is_the_dotted_path_of_its_field() -> None:
 def test_an_unknown_corpus_is_named_with_the_closest_known_one(path: str) -> None:
     (problem,) = problems(edited((path, ["code", "englsh"])))
     assert problem == f"{path}.1: there is no corpus englsh; did you mean english?"
-
-
-@pytest.mark.parametrize(("path", "value"), LATER)
-def test_what_later_work_fills_in_is_refused_as_not_available_yet(path: str, value: Any) -> None:
-    with pytest.raises(NotAvailableYet, match="not available yet: ") as caught:
-        spec((path, value))
-    assert caught.value.path == path
 
 
 def test_base_model_is_answered_with_the_two_fields_that_name_the_direction() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -22,6 +23,7 @@ from services.analyzer.report import stage as report
 from services.analyzer.track import stage as track
 from services.sae.weights import fold_scale
 from shared.experiments.experiments import Experiment, Experiments
+from shared.lineage.roles import roles_of
 from shared.plan import PlannedStage, make_plan
 from shared.records.artifacts import Artifacts, Manifest
 from shared.stages.stage import Input, Stage
@@ -49,14 +51,57 @@ REAL: dict[str, Callable[[Stage], None]] = {
     "report": report.run,
 }
 EXPLAINED = (("explain", {"features": 4, "language_model": True}),)  # changes of the spec
+TRAINED = {"layer": 1, "tokens": 10_000, "evaluate_tokens": 1000}
+GROUP = {**TRAINED, "models": "all"}
+FEW = {"shifts": 2, "resamples": 20}  # of each control, so that a large experiment is soon done
+STREAMED = {"corpora": ["english", "code"], "tokens": 2000, "controls": FEW}
+# Everything that both REST and the report speak of: trackings with all controls, of warm starts,
+# without any control and without a live feature; two seeds, ancestors, checkpoints, a grid,
+# crosscoders, explanations.
+EVERYTHING = (
+    ("models.base.pretrain.checkpoints", [5]),
+    ("tracking.main.controls", FEW),
+    ("dictionaries.started", {**GROUP, "features": 128, "l1": 1e-3, "init": "parent"}),
+    ("dictionaries.cross", {**GROUP, "features": 48, "variant": "crosscoder", "k": 8}),
+    ("dictionaries.other", {**GROUP, "features": 48, "variant": "crosscoder", "k": 4}),
+    (
+        "tracking.warm",
+        {**STREAMED, "dictionary": "started", "threshold": 0.15, "min_firings": 2},
+    ),
+    (
+        "tracking.bare",
+        {
+            **STREAMED,
+            "dictionary": "mlp",
+            "threshold": 0.5,
+            "controls": {"seeds": False, "null": False, "latent_scaling": False, "resamples": 0},
+        },
+    ),
+    ("tracking.empty", {**STREAMED, "dictionary": "mlp", "min_firings": STREAM}),
+    (
+        "stability.grid",
+        {
+            **TRAINED,
+            "model": "base",
+            "variant": "topk",
+            "features": [32, 48],
+            "k": [4, 8],
+            "corpora": ["english", "code"],
+            "tracking_tokens": 2000,
+        },
+    ),
+    ("explain", {"features": 4, "language_model": True, "tracking": ["main", "warm"]}),
+)
 HOSTILE = "<script>alert('x')</script> \u202e\x07"  # what the language model says of some feature
 Made = tuple[Path | None, dict[str, Any]]
+Dense = npt.NDArray[np.float32]
 
 
-def planted_codes() -> dict[tuple[str, int], Codes]:
+def planted_codes(parted: bool = False) -> dict[tuple[str, int], Codes]:
     """Codes of every model and replicate: shared concepts, more or less noisy, in other places.
 
-    Feature 7 of `base` is an exact copy everywhere; two of its features are rare.
+    Feature 7 of `base` is an exact copy everywhere; two of its features are rare. With `parted`,
+    `right` has parts and sums of concepts too.
     """
     rng = np.random.default_rng(5)
     concepts = firing(rng, STREAM, FEATURES, 0.05)
@@ -72,23 +117,49 @@ def planted_codes() -> dict[tuple[str, int], Codes]:
                 continue
             places = rng.permutation(FEATURES)
             noisy = concepts * (1 - share) + noise * share
+            if parted and (model, replicate) == ("right", 0):
+                noisy = split_and_merged(noisy, noise)
             found[model, replicate] = codes_of(noisy[:, places].astype(np.float32))
+    # What a common start alone keeps, on an untrained model.
+    start = firing(rng, STREAM, FEATURES, 0.05)
+    start[:, 5:12] = concepts[:, 5:12]
+    found["untrained", 0] = codes_of(start)
     return found
 
 
+def split_and_merged(dense: Dense, fresh: Dense) -> Dense:
+    """Codes [tokens, features] in which concept 8 is split in three, 11 and 13 merge with others.
+
+    The columns that fall free are taken from `fresh`.
+    """
+    changed = dense.copy()
+    part_T = np.arange(len(dense)) % 3
+    for part in range(3):
+        changed[:, 8 + part] = dense[:, 8] * (part_T == part)
+    for whole in (11, 13):
+        changed[:, whole] = dense[:, whole] + dense[:, whole + 1]
+        changed[:, whole + 1] = fresh[:, whole + 1]
+    return changed
+
+
 class World:
-    """An experiment with as many finished stages as `wanted` says."""
+    """An experiment with as many finished stages as `wanted` says.
+
+    With `varied`, no two stages whose results are made up have the same numbers.
+    """
 
     def __init__(
         self,
         directory: Path,
         wanted: Callable[[PlannedStage], bool] = lambda _: True,
         changes: tuple[tuple[str, Any], ...] = (),
+        varied: bool = False,
     ) -> None:
+        self._varied = varied
         self.data = directory
         self.store = LocalStore(directory / "store")
         self.artifacts = Artifacts(self.store)
-        self.codes = planted_codes()
+        self.codes = planted_codes(parted=varied)
         spec = resolved(*changes)
         self.experiment: Experiment = Experiments(self.store).submit(
             spec.spec.name, spec.model_dump(mode="json"), make_plan(spec)
@@ -111,6 +182,8 @@ class World:
     def commit(self, stage: PlannedStage) -> None:
         """Make the artifact of a stage and let it exist."""
         path, results = self._make(stage, self._work / stage.key)
+        if self._varied and stage.kind in RESULTS:
+            results = vary(results, np.random.default_rng(int(stage.key[:12], 16)))
         json.dumps(results, allow_nan=False)
         files = {}
         if path is not None:
@@ -159,10 +232,14 @@ class World:
         """Model and replicate of an encode stage: the dictionary's role says them."""
         wanted = stage.inputs["dictionary"]
         roles = (role for role, key in self.roles().items() if key == wanted)
-        role = next((role for role in roles if role.startswith("dictionary/")), None)
+        role = next(iter(roles_of(roles, "dictionary")), None)
+        if role is None and "untrained" in stage.title:
+            return "untrained", 0
+        if role is None and stage.title.endswith("started again"):
+            return stage.title.removeprefix("encode ").partition(",")[0].split("@")[0], 1
         if role is None:  # of a grid, whose title names the seed
             return "base", int(stage.title.rsplit(" ", 1)[1])
-        _, _, model, replicate = role.split("/")
+        _, model, replicate = role.names
         return model.split("@")[0], int(replicate)
 
     def _run(self, stage: PlannedStage, directory: Path) -> Made:
@@ -183,6 +260,20 @@ class World:
             more = {"label": stage.parameters["language_model"]["label"], "requests": 99}
             made.results.update(method="language_model", tokens=9000, **more)
         return made.output, made.results
+
+
+def vary(value: Any, rng: np.random.Generator) -> Any:
+    """The value with other numbers: floats up to a tenth larger, counts up to three."""
+    if isinstance(value, dict):
+        kept = ("features", "width", "t", "edges")
+        return {key: one if key in kept else vary(one, rng) for key, one in value.items()}
+    if isinstance(value, list):
+        return [vary(one, rng) for one in value]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if isinstance(value, int):
+        return value + int(rng.integers(4))
+    return value * (1 + 0.1 * rng.random())
 
 
 def say(path: Path) -> None:

@@ -9,19 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shared.lineage.explanations.feature_status import FEATURE_STATUSES
+from shared.lineage.explanations.scores import COLUMNS, MAIN, OTHERS
 from tests.support.report.family import FEATURES, HOSTILE, Family
 
 Role = tuple[Path, dict[str, Any]]
-STATUSES = ("universal", "persisting", "emerging", "disappearing")
 EXPLANATIONS = pa.schema(
     [
         ("feature", pa.int32()),
         ("status", pa.string()),
         ("density", pa.float64()),
         ("explanation", pa.string()),
-        ("score", pa.float64()),
-        ("detection", pa.float64()),
-        ("fuzzing", pa.float64()),
+        *((column, pa.float64()) for column in COLUMNS),
         ("failure", pa.string()),
         ("rule", pa.string()),
     ]
@@ -73,12 +72,14 @@ def _explain(directory: Path, features: np.ndarray, method: str, seed: int) -> R
         rows.append(
             {
                 "feature": feature,
-                "status": "universal" if feature < 8 else STATUSES[1 + place % 3],
+                "status": "universal" if feature < 8 else FEATURE_STATUSES[1 + place % 3],
                 "density": 0.01 * float(rng.random()),
                 "explanation": None if failed else words,
-                "score": None if failed or place % 13 == 12 else float(rng.uniform(-0.1, 1)),
-                "detection": None if failed else 0.5 + 0.5 * float(rng.random()),
-                "fuzzing": None if failed else 0.4 + 0.5 * float(rng.random()),
+                MAIN.column: None if failed or place % 13 == 12 else float(rng.uniform(-0.1, 1)),
+                **{
+                    one.column: None if failed else 0.5 + 0.5 * float(rng.random())
+                    for one in OTHERS
+                },
                 "failure": "no number in the answer <b>" if failed else None,
                 "rule": "{}" if method == "rule" else None,
             }
@@ -91,7 +92,7 @@ def _results(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
     failed = sum(row["failure"] is not None for row in rows)
     asked = method == "language_model"
     statuses = {}
-    for status in STATUSES:
+    for status in FEATURE_STATUSES:
         mine = [row for row in rows if row["status"] == status]
         known = [row["score"] for row in mine if row["score"] is not None]
         if mine:
@@ -102,7 +103,7 @@ def _results(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
             statuses[status] = {**found, "interval": interval}
     means = {
         name: float(np.mean([row[name] for row in rows if row[name] is not None]))
-        for name in ("score", "detection", "fuzzing")
+        for name in COLUMNS
     }
     return {
         "features": len(rows),

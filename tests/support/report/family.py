@@ -117,6 +117,7 @@ class Family:
             groups["mlp"] = {**group, "features": FEATURES, "seeds": list(self.seeds)}
         if self.crosscoder:
             groups["both"] = {"models": "all", "variant": "crosscoder", "k": 32, "features": 640}
+            groups["both"] |= {"seeds": [0], "init": "independent"}
         grid = {"model": "base", "variant": "batchtopk", "features": [512, 1024, 2048]}
         grid |= {"k": [8, 16, 32], "hook": "mlp_post", "layer": 0, "tokens": 10**6}
         return {

@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shared.lineage.shares import RULES
 from tests.support.report.explanations import add_explanations
 from tests.support.report.family import FEATURES, Family
 from tests.support.report.track import add_contexts, add_track
 
 Role = tuple[Path, dict[str, Any]]
 RESAMPLES = 60
-RULES = ("share", "share_any", "share_mutual")
 FATES = ("persist", "split", "merge", "disappear")  # of a parent's feature
 ARRIVALS = ("persist", "split", "merge", "emerge")  # of a child's
 
@@ -117,9 +117,8 @@ def _match(directory: Path, parent: np.ndarray, child: np.ndarray, chance: bool)
     shares = {"share": persist / alive[0]}
     shares |= {f"share_{rule}": numbers[f"persist_{rule}"] / alive[0] for rule in ("any", "mutual")}
     null = {"share": 0.004, "share_any": 0.006, "share_mutual": 0.003, "shifts": [3000, 6000]}
-    if chance:
-        best = 0.5 * np.random.default_rng(2).random((2, alive[0]))
-        np.savez(directory / "null.npz", best_r_parent=best)
+    best = 0.5 * np.random.default_rng(2).random((2 if chance else 0, alive[0]))
+    np.savez(directory / "null.npz", best_r_parent=best)
     return directory, {
         "alive_parent": alive[0],
         "alive_child": alive[1],

@@ -1,13 +1,16 @@
 """Explanations by a language model behind an OpenAI-compatible server: see `ask`."""
 
-from services.analyzer.explain.language_model.ask import ask
-from services.analyzer.explain.language_model.material import (
-    Answered,
-    Examples,
-    Held,
-    Reason,
-    Spent,
-)
+from services.analyzer.explain.language_model.answers import Answers, FeatureAnswers, Reason
+from services.analyzer.explain.language_model.dispatcher import ask
+from services.analyzer.explain.language_model.examples import Examples, HeldOutWindows
 from services.analyzer.explain.language_model.prompts import prompts_digest
 
-__all__ = ["Answered", "Examples", "Held", "Reason", "Spent", "ask", "prompts_digest"]
+__all__ = [
+    "Answers",
+    "Examples",
+    "FeatureAnswers",
+    "HeldOutWindows",
+    "Reason",
+    "ask",
+    "prompts_digest",
+]

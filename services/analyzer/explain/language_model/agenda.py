@@ -6,11 +6,12 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from services.analyzer.explain.language_model.feature import Interview, Question
-from services.analyzer.explain.language_model.kept import Kept
-from services.analyzer.explain.language_model.material import Reason
+from services.analyzer.explain.language_model.answer_store import AnswerStore
+from services.analyzer.explain.language_model.answers import Reason
+from services.analyzer.explain.language_model.interview import Interview
+from services.analyzer.explain.language_model.questions import Question
 from services.analyzer.explain.language_model.reply import Reply
-from shared.stages.analyzer import LanguageModel
+from shared.stages.explain import LanguageModel
 
 GIVE_UP = 3  # times that the server went away on the very last requests
 
@@ -18,14 +19,16 @@ GIVE_UP = 3  # times that the server went away on the very last requests
 class Agenda:
     """All interviews of a stage. Questions are handed out once, and each outcome reported once.
 
-    A question that was answered in an earlier attempt is answered from what is kept. One that the
+    A question that was answered in an earlier attempt is answered from the store. One that the
     server fails goes last: if it fails again while others are answered, it is the question's fault.
     """
 
-    def __init__(self, interviews: Sequence[Interview], model: LanguageModel, kept: Kept) -> None:
+    def __init__(
+        self, interviews: Sequence[Interview], model: LanguageModel, store: AnswerStore
+    ) -> None:
         self._interviews = interviews
         self._model = model
-        self._kept = kept
+        self._store = store
         self._begun = 0
         self._open: list[Interview] = []
         self._later: deque[Question] = deque()
@@ -51,14 +54,14 @@ class Agenda:
         """The next question to send; None while all wait for answers, and at the end."""
         while (question := self._candidate()) is not None:
             key = question.key
-            if key in self._kept.replies:
-                self._deliver(question, key, self._kept.replies[key])
+            if key in self._store.replies:
+                self._deliver(question, key, self._store.replies[key])
             elif key in self._under_way:
                 self._under_way[key].append(question)
-            elif self._kept.away[key] and self._others():
+            elif self._store.away[key] and self._others():
                 self._failed_at[key] = time.monotonic()
                 self._later.append(question)
-            elif self._kept.away[key] >= GIVE_UP and not self._lives:
+            elif self._store.away[key] >= GIVE_UP and not self._lives:
                 self._fail(question)
             elif self._affordable(question):
                 self._under_way[key] = [question]
@@ -153,9 +156,9 @@ class Agenda:
         requests, tokens = self._model.requests, self._model.tokens
         if self._over:
             return False
-        if requests is not None and self._kept.requests + len(self._under_way) >= requests:
+        if requests is not None and self._store.requests + len(self._under_way) >= requests:
             return False
         if tokens is None:
             return True
-        asked = sum(questions[0].expects for questions in self._under_way.values())
-        return self._kept.tokens + self._ratio * (asked + question.expects) <= tokens
+        under_way = sum(questions[0].expects for questions in self._under_way.values())
+        return self._store.tokens + self._ratio * (under_way + question.expects) <= tokens

@@ -20,7 +20,7 @@ import openai
 
 from services.analyzer.explain.language_model.prompts import Messages
 from services.analyzer.explain.language_model.reply import Reply, read_reply
-from shared.settings import Settings
+from shared.stages.explainer_settings import ExplainerSettings
 from shared.stages.stage import StageError
 
 TRIES = 5  # of a request that the server fails, before others go first
@@ -71,19 +71,19 @@ class Client:
     `without` are the parameters that it is known to refuse; more are added as it refuses them.
     """
 
-    def __init__(self, settings: Settings, without: Iterable[str]) -> None:
+    def __init__(self, settings: ExplainerSettings, without: Iterable[str]) -> None:
         for name in _LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        key = settings.explain_key.get_secret_value()
-        self._model = settings.explain_model
+        key = settings.key.get_secret_value()
+        self._model = settings.model
         self._key = key
-        self._timeout = settings.explain_timeout
-        self._patience = max(PATIENCE, 3 * settings.explain_timeout)
+        self._timeout = settings.timeout
+        self._patience = max(PATIENCE, 3 * settings.timeout)
         self._headers = _headers(key)
         self._openai = openai.OpenAI(
-            base_url=settings.explain_url,
+            base_url=settings.url,
             api_key=key or "none",
-            timeout=settings.explain_timeout,
+            timeout=settings.timeout,
             max_retries=0,
             http_client=openai.DefaultHttpxClient(follow_redirects=False),
         )
@@ -113,7 +113,7 @@ class Client:
 
         Raises Unanswered, Away, Halted, or StageError when it refuses for good.
         """
-        asked = sum(len(message["content"]) for message in messages)
+        prompt = sum(len(message["content"]) for message in messages)
         tries, limited, since = 0, 0, float("inf")
         while True:
             self._wait_for_leave_to_send()
@@ -128,7 +128,7 @@ class Client:
                     raise Unanswered(since) from None
                 continue
             self.answered_at = time.monotonic()
-            reply = read_reply(data, asked)
+            reply = read_reply(data, prompt)
             # A server that repeats the key must not bring it into an artifact.
             return Reply("", reply.tokens, reply.estimated) if self._tells(reply.text) else reply
 

@@ -1,4 +1,4 @@
-"""The prompts: texts in files of this package, filled in with data that cannot leave its place.
+"""The prompts: texts in files beside this one, filled in with data that cannot leave its place.
 
 Every token and every explanation is a JSON string on a line of its own or between delimiters. The
 delimiters, line ends and invisible characters are escaped in it, so that a text of a corpus can
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 NAMES = ("detect", "explain", "fuzz", "simulate")
-DIRECTORY = Path(__file__).parent
+DIRECTORY = Path(__file__).parent / "templates"
 RULE = "\n---\n"  # between what the system says and what the user says
 # Delimiters, controls, line separators, bidirectional and zero-width marks, and halves of pairs.
 _UNSAFE = re.compile(

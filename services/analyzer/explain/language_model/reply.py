@@ -1,4 +1,4 @@
-"""One answer of the server, cut down to what is kept of it; whatever came is taken apart here."""
+"""One answer of the server, reduced to what is used of it; nothing that it sends is trusted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.analyzer.explain.language_model.material import Reason
+from services.analyzer.explain.language_model.answers import Reason
 
 LONGEST_TEXT = 20_000  # characters
 MOST_TOKENS = 10_000_000  # of one answer; a server that counts more has not counted
@@ -33,7 +33,7 @@ class Reply:
     expected: Mapping[int, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """What a line of the kept answers holds."""
+        """What a line of the answer store holds."""
         values: dict[str, Any] = {"text": self.text, "tokens": self.tokens}
         if self.estimated:
             values["estimated"] = True
@@ -55,15 +55,15 @@ class Reply:
         )
 
 
-def read_reply(data: bytes, asked: int) -> Reply:
-    """The reply in the body of an answer to a prompt of `asked` characters; it never raises."""
+def read_reply(data: bytes, prompt: int) -> Reply:
+    """The reply in the body of an answer to a prompt of `prompt` characters; it never raises."""
     try:
         whole = json.loads(data)
         choice = whole["choices"][0]
         message = choice["message"]
         content, refusal = message.get("content"), message.get("refusal")
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        return Reply("", estimate(asked, 0), estimated=True, broken=Reason.BROKEN)
+        return Reply("", estimate(prompt, 0), estimated=True, broken=Reason.BROKEN)
     text = content if isinstance(content, str) else ""
     tokens = _tokens(whole.get("usage"))
     broken = _FINISHES.get(str(choice.get("finish_reason")))
@@ -75,16 +75,16 @@ def read_reply(data: bytes, asked: int) -> Reply:
         broken = Reason.LONG
     return Reply(
         text="" if broken else text,
-        tokens=estimate(asked, len(text)) if tokens is None else tokens,
+        tokens=estimate(prompt, len(text)) if tokens is None else tokens,
         estimated=tokens is None,
         broken=broken,
         expected={} if broken else expected_digits(text, choice.get("logprobs")),
     )
 
 
-def estimate(asked: int, answered: int) -> int:
+def estimate(prompt: int, answer: int) -> int:
     """Tokens of a prompt and an answer with so many characters, about."""
-    return math.ceil((asked + answered) / CHARACTERS_PER_TOKEN)
+    return math.ceil((prompt + answer) / CHARACTERS_PER_TOKEN)
 
 
 def _tokens(usage: Any) -> int | None:

@@ -20,7 +20,7 @@ _SPECIAL = re.compile(r"<\|?\w[^<>\s]*>|</\w+>|\[[A-Z]+\]")
 class TokenClass:
     """A class of tokens: `phrase` names one of them, `holds` is asked with text and stripped text.
 
-    `name` stands in rules that are kept, so it never changes its meaning.
+    `name` stands in stored rules, so it never changes its meaning.
     """
 
     name: str
@@ -124,7 +124,7 @@ def bits_of(text: str) -> int:
 
 
 def bits_at(texts: Sequence[str], ids: IntArray) -> IntArray:
-    """The bits of the tokens (any shape); an id without a text has none, nor has a negative one."""
+    """The bits of tokens, in the shape of `ids`; no bits for an id without a text or below 0."""
     known, where = np.unique(ids, return_inverse=True)
     bits = [bits_of(texts[one]) if 0 <= one < len(texts) else 0 for one in known.tolist()]
     return np.array(bits, np.int64)[where].reshape(ids.shape)

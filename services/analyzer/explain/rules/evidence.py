@@ -77,12 +77,12 @@ class Evidence:
 
     @cached_property
     def tokens_of_fold(self) -> FloatArray:
-        """Tokens of each fold."""
+        """The number of tokens in each fold [K]."""
         return np.bincount(self.fold_N, minlength=self.folds).astype(np.float64)
 
     @cached_property
     def dense(self) -> BoolArray:
-        """holds_NJ with a byte for each token and condition."""
+        """holds_NJ as bool [N, J]: a byte for each token and condition."""
         found: BoolArray = self.holds_NJ.astype(bool).toarray()
         return found
 

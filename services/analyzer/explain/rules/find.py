@@ -31,7 +31,7 @@ from services.analyzer.explain.rules.primaries import (
     weighted,
 )
 from services.analyzer.explain.rules.rule import Gate, Rule
-from services.analyzer.explain.rules.tables import Pairs
+from services.analyzer.explain.rules.value_sets import Pairs
 from services.analyzer.explain.rules.wording import Words, worded
 from shared.arrays import FloatArray, IntArray
 from shared.data.token_stream import HeldOut

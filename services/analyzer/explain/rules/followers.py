@@ -13,7 +13,7 @@ import numpy as np
 from services.analyzer.explain.rules.evidence import Evidence
 from services.analyzer.explain.rules.gates import Meetings
 from services.analyzer.explain.rules.primaries import Block, Primary, pair_of
-from services.analyzer.explain.rules.tables import Pairs, Totals, best_sets, grouped, sums_of
+from services.analyzer.explain.rules.value_sets import Pairs, Totals, best_sets, grouped, sums_of
 from shared.arrays import FloatArray, IntArray
 
 EXPANDED = 4_000_000  # pairs of tokens that are counted at a time
@@ -70,13 +70,13 @@ def before_meetings(
     before_Z = evidence.before_N[block.place_Z]
     holds = np.flatnonzero(pair_of(sets, block.feature_Z, before_Z) >= 0)
     inside = holds[primary.pair_Z[holds] >= 0]
-    told = primary.level_PK[primary.pair_Z[inside], block.fold_Z[inside]]
+    level_Z = primary.level_PK[primary.pair_Z[inside], block.fold_Z[inside]]
 
     def fired(at: IntArray, weight: FloatArray) -> FloatArray:
         cell = block.feature_Z[at] * folds + block.fold_Z[at]
         return sums_of(cell, weight, (features, folds))
 
-    product = fired(inside, block.activation_Z[inside] * told)
+    product = fired(inside, block.activation_Z[inside] * level_Z)
     listed_sum = fired(inside, block.activation_Z[inside])
     all_sum = fired(holds, block.activation_Z[holds])
     all_tokens = _by_feature(sets.feature_P, _tokens(evidence, sets), features)

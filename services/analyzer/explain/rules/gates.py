@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.analyzer.explain.rules.tables import Totals, correlation, shrunk
+from services.analyzer.explain.rules.value_sets import Totals, correlation, shrunk
 from shared.arrays import FloatArray
 
 # Tokens at the mean level of the table that a gate's factor is drawn towards 1 by.

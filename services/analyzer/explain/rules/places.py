@@ -39,7 +39,7 @@ FLAGS = (
 
 
 def values_at(attribute: str, stream: HeldOut, texts: Sequence[str], places: IntArray) -> IntArray:
-    """The attribute at tokens of the stream (any shape); raises ValueError for an unknown one."""
+    """The attribute at tokens of the stream, in the shape of `places`; ValueError if unknown."""
     context = stream.tokens_CT.shape[1]
     if attribute == "position":
         return cells_of(places % context, context)
@@ -59,7 +59,7 @@ def values_at(attribute: str, stream: HeldOut, texts: Sequence[str], places: Int
 
 
 def cells_of(inside: IntArray, context: int) -> IntArray:
-    """Cell 0 .. 8 of places in a context of `context` tokens."""
+    """Cell 0 .. 8 of places in a context of `context` tokens, in their shape."""
     return np.where(inside == 0, 0, 1 + inside * EIGHTHS // context)
 
 

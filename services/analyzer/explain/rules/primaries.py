@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 
 from services.analyzer.explain.rules.evidence import ALWAYS, Counts, Evidence
 from services.analyzer.explain.rules.gates import Meetings, gated_correlations
-from services.analyzer.explain.rules.tables import (
+from services.analyzer.explain.rules.value_sets import (
     Pairs,
     Totals,
     best_sets,
@@ -192,7 +192,7 @@ def _primary(
 
 
 def pair_of(pairs: Pairs, feature_Z: IntArray, value_Z: IntArray) -> IntArray:
-    """The pair that each feature and value is, or -1."""
+    """The place in `pairs` of each feature and value [Z]; -1 where it is none of them."""
     if not len(pairs.feature_P):
         return np.full(len(feature_Z), -1)
     span = int(max(pairs.value_P.max(), value_Z.max(initial=0))) + 1
@@ -219,8 +219,8 @@ def meetings(evidence: Evidence, block: Block, primary: Primary) -> Meetings:
     inside = np.flatnonzero(primary.pair_Z >= 0)
     cell = block.feature_Z[inside] * evidence.folds + block.fold_Z[inside]
     place, strength = block.place_Z[inside], block.activation_Z[inside]
-    told = primary.level_PK[primary.pair_Z[inside], block.fold_Z[inside]]
-    product = summed(evidence, cell, place, strength * told, block.features)
+    level_Z = primary.level_PK[primary.pair_Z[inside], block.fold_Z[inside]]
+    product = summed(evidence, cell, place, strength * level_Z, block.features)
     listed_sum = summed(evidence, cell, place, strength, block.features)
     return Meetings(
         expected, square, train, product, listed, listed_sum, block.all_tokens, block.all_sum

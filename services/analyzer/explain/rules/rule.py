@@ -31,7 +31,7 @@ class Gate:
     other_outside: float
 
     def holds(self, stream: HeldOut, texts: Sequence[str], places: IntArray) -> BoolArray:
-        """Whether the condition holds at tokens of the stream (any shape)."""
+        """Whether the condition holds at tokens of the stream, in the shape of `places`."""
         return np.isin(values_at(self.attribute, stream, texts, places), self.values)
 
 
@@ -77,12 +77,12 @@ class Rule:
     @classmethod
     def from_json(cls, text: str) -> Rule:
         """The rule that `to_json` wrote."""
-        kept = json.loads(text)
-        gate = kept.pop("gate")
+        stored = json.loads(text)
+        gate = stored.pop("gate")
         if gate is not None:
             gate = Gate(**{**gate, "values": tuple(gate["values"])})
-        kept |= {name: tuple(kept[name]) for name in ("values", "levels")}
-        return cls(**kept, gate=gate)
+        stored |= {name: tuple(stored[name]) for name in ("values", "levels")}
+        return cls(**stored, gate=gate)
 
 
 def _looked_up(

@@ -16,22 +16,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shared.arrays import FloatArray
-from shared.lineage.explanations import name_corpora
+from shared.lineage.explanations.artifact import COLUMNS, FILE
+from shared.lineage.explanations.feature_status import FEATURE_STATUSES
+from shared.lineage.explanations.methods import METHODS, MethodName
+from shared.lineage.explanations.scores import MAIN
+from shared.lineage.explanations.shown import shown
 from shared.stages.stage import Input
 
-METHODS = ("rule", "language_model")
-STATUSES = ("universal", "persisting", "emerging", "disappearing")
-FILE = "explanations.parquet"
-COLUMNS = (
-    "feature",
-    "status",
-    "density",
-    "explanation",
-    "score",
-    "detection",
-    "fuzzing",
-    "failure",
-)
 Row = Mapping[str, Any]
 
 
@@ -39,13 +30,13 @@ Row = Mapping[str, Any]
 class Explained:
     """The explanations of one model by one method, in one tracking.
 
-    `scores_F` are those of every feature, NaN where undefined; `rows` the listed ones (COLUMNS),
-    ascending by feature.
+    `scores_F` are the main scores of every feature, NaN where undefined; `rows` the listed ones
+    (COLUMNS), ascending by feature.
     """
 
     tracking: str
     model: str
-    method: str
+    method: MethodName
     results: Row
     scores_F: FloatArray
     rows: Sequence[Row]
@@ -53,7 +44,7 @@ class Explained:
 
 def sources(
     inputs: Mapping[str, Input], trackings: Mapping[str, Sequence[str]]
-) -> Iterator[tuple[str, str, str, Input]]:
+) -> Iterator[tuple[str, str, MethodName, Input]]:
     """Tracking, model, method and artifact of every explain stage, models in their order."""
     for tracking, models in sorted(trackings.items()):
         for model in models:
@@ -63,10 +54,9 @@ def sources(
                     yield tracking, model, method, source
 
 
-def told(row: Row, method: str, corpora: Sequence[str]) -> dict[str, Any]:
-    """A stored row as it is told: rules name corpora by the number of the stage's input."""
-    words = row["explanation"]
-    return {**row, "explanation": name_corpora(words, corpora) if method == "rule" else words}
+def shown_row(row: Row, method: MethodName, corpora: Sequence[str]) -> dict[str, Any]:
+    """A stored row whose explanation is as readers see it (see `shown`)."""
+    return {**row, "explanation": shown(row["explanation"], method, corpora)}
 
 
 def read_explained(
@@ -77,31 +67,40 @@ def read_explained(
 ) -> list[Explained]:
     """All explanations, with the names of each tracking's corpora.
 
-    Of rules, which name every feature, `most` of each status are listed. Where a language model
-    explained some features too, the rules' rows are those of the same features, so that both can be
-    read beside each other.
+    Of a method that names every feature, as rules do, `most` of each status are listed. Where a
+    language model explained some features too, the rows are those of the same features, so that
+    both can be read beside each other.
     """
     found = []
     for tracking, model, method, source in sources(inputs, trackings):
         table = pq.read_table(source.path / FILE, columns=list(COLUMNS)).sort_by("feature")
-        scores_F = scores(table)
-        asked = inputs.get(f"explain/{tracking}/language_model/{model}")
-        if method == "language_model":
-            kept = table
-        elif asked is not None:
-            both = pq.read_table(asked.path / FILE, columns=["feature"])["feature"]
-            kept = table.filter(pc.is_in(table["feature"], value_set=both.combine_chunks()))
+        scores_F = main_scores(table)
+        features = None if METHODS[method].needs_language_model else _asked(inputs, tracking, model)
+        if METHODS[method].needs_language_model:
+            listed = table
+        elif features is not None:
+            listed = table.filter(pc.is_in(table["feature"], value_set=features))
         else:
             statuses = table["status"].to_pylist()
-            kept = table.take(pa.array(spread(statuses, scores_F, most), pa.int64()))
-        rows = [told(row, method, corpora[tracking]) for row in kept.to_pylist()]
+            listed = table.take(pa.array(spread(statuses, scores_F, most), pa.int64()))
+        rows = [shown_row(row, method, corpora[tracking]) for row in listed.to_pylist()]
         found.append(Explained(tracking, model, method, source.results, scores_F, rows))
     return found
 
 
-def scores(table: pa.Table) -> FloatArray:
-    """The scores [F] of a table, NaN for null."""
-    column = pc.fill_null(pc.cast(table["score"], pa.float64()), np.nan)
+def _asked(inputs: Mapping[str, Input], tracking: str, model: str) -> pa.Array | None:
+    """The features that language models were asked about; None where none was."""
+    tables = [
+        pq.read_table(source.path / FILE, columns=["feature"])
+        for _, _, method, source in sources(inputs, {tracking: [model]})
+        if METHODS[method].needs_language_model
+    ]
+    return pa.concat_tables(tables)["feature"].combine_chunks() if tables else None
+
+
+def main_scores(table: pa.Table) -> FloatArray:
+    """The main score of each row of a table [F], NaN for null."""
+    column = pc.fill_null(pc.cast(table[MAIN.column], pa.float64()), np.nan)
     return np.asarray(column.to_numpy(), np.float64)
 
 
@@ -113,9 +112,10 @@ def spread(statuses: Sequence[str], scores_F: FloatArray, most: int) -> list[int
     """
     status_F = np.asarray(statuses, dtype=object)
     chosen: list[int] = []
-    for status in STATUSES:
+    for status in FEATURE_STATUSES:
         places = np.flatnonzero(status_F == status)
-        ranked = places[np.argsort(-scores_F[places], kind="stable")]  # NaN sorts behind
+        best_first = -scores_F[places] if MAIN.higher_is_better else scores_F[places]
+        ranked = places[np.argsort(best_first, kind="stable")]  # NaN sorts behind
         if len(ranked):
             ranks = np.unique(np.linspace(0, len(ranked) - 1, min(most, len(ranked))).round())
             chosen += ranked[ranks.astype(np.int64)].tolist()

@@ -17,14 +17,14 @@ Row = Mapping[str, Any]
 
 def shown_features(figures: Row, number: int) -> list[int]:
     """Features of one model (by number) that labels and the two examples name, ascending."""
-    found = {row["feature"] for row in figures["labels"] if row["model"] == number}
-    universal, failing = figures.get("universal_example"), figures.get("failing_example")
-    if universal and number < len(universal["features"]):
-        found.add(universal["features"][number])
+    shown = {row["feature"] for row in figures["labels"] if row["model"] == number}
+    universal, failing = figures["universal_example"], figures["failing_example"]
+    if universal:
+        shown.add(universal["features"][number])
     if failing:
         sides = (("parent", "feature"), ("child", "closest"))
-        found |= {failing[which] for side, which in sides if failing[side] == number}
-    return sorted(found)
+        shown |= {failing[which] for side, which in sides if failing[side] == number}
+    return sorted(shown)
 
 
 def contexts_of(directory: Path, features: Sequence[int]) -> dict[int, list[Row]]:
@@ -37,26 +37,26 @@ def contexts_of(directory: Path, features: Sequence[int]) -> dict[int, list[Row]
         & pc.field("feature").isin(list(features))
     )
     rows = pq.read_table(directory / "contexts.parquet", filters=wanted).to_pylist()
-    found: dict[int, list[Row]] = {}
+    contexts: dict[int, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (row["feature"], row["rank"])):
-        found.setdefault(row["feature"], []).append(row)
-    return found
+        contexts.setdefault(row["feature"], []).append(row)
+    return contexts
 
 
 def effects_of(directory: Path, features: Sequence[int]) -> Mapping[int, Row]:
     """Density, where features fire, and the tokens that they raise and lower, by feature.
 
-    Each value has density, max, positions (None where not known), corpora (share of the firings in
-    each corpus, by its number), raised and lowered ([{token, effect}], empty where not known).
+    Each value has density, max, positions, histogram, corpora (share of the firings in each corpus,
+    by its number), raised and lowered ([{token, effect}]).
     """
     if not features:
         return {}
     wanted = pc.field("feature").isin(list(features))
     described = pq.read_table(directory / "features.parquet", filters=wanted).to_pylist()
-    found: dict[int, dict[str, Any]] = {}
+    effects: dict[int, dict[str, Any]] = {}
     for row in described:
-        found[row["feature"]] = {
-            **{name: row.get(name) for name in ("density", "max", "positions", "histogram")},
+        effects[row["feature"]] = {
+            **{name: row[name] for name in ("density", "max", "positions", "histogram")},
             "corpora": {
                 int(name.removeprefix("corpus_")): share
                 for name, share in row.items()
@@ -65,12 +65,9 @@ def effects_of(directory: Path, features: Sequence[int]) -> Mapping[int, Row]:
             "raised": [],
             "lowered": [],
         }
-    path = directory / "logits.parquet"
-    if path.exists():
-        few = wanted & (pc.field("rank") < TOKENS_SHOWN)
-        rows = pq.read_table(path, filters=few).to_pylist()
-        for row in sorted(rows, key=lambda row: (row["feature"], row["kind"], row["rank"])):
-            if row["feature"] in found:
-                token = {"token": row["token"], "effect": row["effect"]}
-                found[row["feature"]][row["kind"]].append(token)
-    return found
+    few = wanted & (pc.field("rank") < TOKENS_SHOWN)
+    rows = pq.read_table(directory / "logits.parquet", filters=few).to_pylist()
+    for row in sorted(rows, key=lambda row: (row["feature"], row["kind"], row["rank"])):
+        token = {"token": row["token"], "effect": row["effect"]}
+        effects[row["feature"]][row["kind"]].append(token)
+    return effects

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from services.analyzer.report.inputs.explanations import METHODS, spread
+from services.analyzer.report.inputs.explanations import spread
+from shared.lineage.explanations.feature_status import FEATURE_STATUSES
+from shared.lineage.explanations.methods import METHODS
+from shared.lineage.explanations.scores import MAIN, OTHERS, Score
 
 ROWS = 6  # of each status and model; the tables have all
 
@@ -44,4 +47,33 @@ def _chosen(features: Sequence[Values]) -> list[Values]:
 
 def _score(feature: Values) -> float:
     last = [feature["by"][method] for method in METHODS if method in feature["by"]][-1]
-    return float("nan") if last["score"] is None else float(last["score"])
+    return float("nan") if last[MAIN.column] is None else float(last[MAIN.column])
+
+
+def declared() -> Values:
+    """The declared methods, scores and statuses, under the names that the template uses."""
+    return {
+        "methods": METHODS,
+        "other_scores": OTHERS,
+        "measures": measures(OTHERS),
+        "feature_statuses": FEATURE_STATUSES,
+    }
+
+
+def measures(scores: Sequence[Score]) -> str:
+    """What scores are measured in and what they ask, a sentence for each unit.
+
+    As "Detection and fuzzing are balanced accuracies (0.5 is guessing): which windows hold the
+    feature, and whether the marked tokens are its own."
+    """
+    groups: dict[tuple[str, float], list[Score]] = {}
+    for score in scores:
+        groups.setdefault((score.units, score.chance), []).append(score)
+    return " ".join(map(_measured, groups.values()))
+
+
+def _measured(alike: Sequence[Score]) -> str:
+    first, names = alike[0], " and ".join(score.name for score in alike)
+    what = f"are {first.units}" if len(alike) > 1 else f"is {first.unit}"
+    questions = ", and ".join(score.question for score in alike)
+    return f"{names.capitalize()} {what} ({first.chance:g} is guessing): {questions}."

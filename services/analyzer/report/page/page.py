@@ -13,8 +13,7 @@ from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from services.analyzer.report.figures.drawing.strips import peak
-from services.analyzer.report.inputs.explanations import METHODS
-from services.analyzer.report.page.explanations import explained_rows
+from services.analyzer.report.page.explanations import declared, explained_rows
 from services.analyzer.report.page.numbers import exact, exact_range, shares_in_words, visible
 from services.analyzer.report.page.panels import panels
 from services.analyzer.report.text import (
@@ -192,7 +191,7 @@ def render(results: Mapping[str, Any], results_json: str) -> str:
         ),
         evaluation=evaluation_rows(results),
         explained=explained_rows(results),
-        methods=METHODS,
+        **declared(),
         root_labels=labels_of_roots(results)[:LABELS_IN_SUMMARY],
         good_f1=GOOD_F1,
         spec_yaml=spec_as_yaml(results["spec"]),

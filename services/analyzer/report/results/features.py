@@ -6,59 +6,53 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.analyzer.report.family import section
-from services.analyzer.report.inputs.inputs import Material
+from services.analyzer.report.inputs.inputs import ReportInputs
+from shared.lineage.chains import chain_of
 
 Values = dict[str, Any]
 
 
-def trackings(material: Material) -> Values:
+def trackings(inputs: ReportInputs) -> Values:
     """Settings of every tracking, the models it compares, and how many features are universal."""
     names = ("dictionary", "corpora", "tokens", "threshold", "min_firings")
-    found = {}
-    for name, models in material.trackings.items():
-        fields = section(material.spec, "tracking").get(name, {})
-        found[name] = {
+    settings = {}
+    for name, models in inputs.trackings.items():
+        fields = section(inputs.spec, "tracking")[name]
+        settings[name] = {
             **{key: fields.get(key) for key in names},
             "models": list(models),
-            "universal": len(material.universal[name]) if name in material.universal else None,
+            "universal": len(inputs.universal[name]) if name in inputs.universal else None,
         }
-    return found
+    return settings
 
 
-def universal(material: Material) -> list[Values]:
+def universal(inputs: ReportInputs) -> list[Values]:
     """Features that are found in every model of a tracking, as track found them."""
     return [
-        {
-            "tracking": tracking,
-            "weakest_r": row["weakest_r"],
-            "models": {
-                name: {"feature": row[f"feature_{number}"], "correlation": row[f"r_{number}"]}
-                for number, name in enumerate(models)
-            },
-        }
-        for tracking, models in material.trackings.items()
-        for row in material.universal.get(tracking, ())
+        {"tracking": tracking, **chain_of(models, row).model_dump()}
+        for tracking, models in inputs.trackings.items()
+        for row in inputs.universal.get(tracking, ())
     ]
 
 
-def labels(material: Material) -> list[Values]:
+def labels(inputs: ReportInputs) -> list[Values]:
     """The best feature of each model for each label, with its strongest contexts."""
     return [
-        _label(tracking, models, row, material)
-        for tracking, models in material.trackings.items()
-        for row in material.figures.get(tracking, {}).get("labels", ())
+        _label(tracking, models, row, inputs)
+        for tracking, models in inputs.trackings.items()
+        for row in inputs.figures.get(tracking, {}).get("labels", ())
     ]
 
 
-def examples(material: Material) -> Values:
+def examples(inputs: ReportInputs) -> Values:
     """By tracking, the features of figures 3 and 4, with names for numbers; None for none."""
     return {
         tracking: {
-            "universal": _universal_example(tracking, models, material),
-            "failing": _failing_example(tracking, models, material),
+            "universal": _universal_example(tracking, models, inputs),
+            "failing": _failing_example(tracking, models, inputs),
         }
-        for tracking, models in material.trackings.items()
-        if tracking in material.figures
+        for tracking, models in inputs.trackings.items()
+        if tracking in inputs.figures
     }
 
 
@@ -70,11 +64,11 @@ def _context(context: Mapping[str, Any], corpora: Sequence[str], names: Sequence
 
 
 def _label(
-    tracking: str, models: Sequence[str], row: Mapping[str, Any], material: Material
+    tracking: str, models: Sequence[str], row: Mapping[str, Any], inputs: ReportInputs
 ) -> Values:
     model = models[row["model"]]
-    corpora = material.corpora_of(tracking)
-    contexts = material.contexts.get((tracking, model, row["feature"]), ())
+    corpora = inputs.corpora_of(tracking)
+    contexts = inputs.contexts.get((tracking, model, row["feature"]), ())
     return {
         "tracking": tracking,
         "label": row["label"],
@@ -82,31 +76,31 @@ def _label(
         **{key: row[key] for key in ("feature", "precision", "recall", "f1")},
         "persists_in": [models[number] for number in row["persists_in"]],
         "contexts": [_context(one, corpora, ("tokens", "activations")) for one in contexts],
-        "about": _about(tracking, model, row["feature"], material),
+        "about": _about(tracking, model, row["feature"], inputs),
     }
 
 
-def _about(tracking: str, model: str, feature: int, material: Material) -> Values | None:
+def _about(tracking: str, model: str, feature: int, inputs: ReportInputs) -> Values | None:
     """What a feature does beside firing: density, corpora, positions, tokens raised and lowered."""
-    known = material.effects.get((tracking, model, feature))
+    known = inputs.effects.get((tracking, model, feature))
     if known is None:
         return None
-    corpora = material.corpora_of(tracking)
+    corpora = inputs.corpora_of(tracking)
     shares = {corpora[n]: share for n, share in known["corpora"].items() if n < len(corpora)}
     names = ("density", "max", "positions", "raised", "lowered", "explanations")
     return {**{name: known[name] for name in names}, "corpora": shares}
 
 
-def _universal_example(tracking: str, models: Sequence[str], material: Material) -> Values | None:
-    example = material.figures[tracking].get("universal_example")
+def _universal_example(tracking: str, models: Sequence[str], inputs: ReportInputs) -> Values | None:
+    example = inputs.figures[tracking].get("universal_example")
     if not example:
         return None
-    corpora = material.corpora_of(tracking)
+    corpora = inputs.corpora_of(tracking)
     return {
         **{key: example.get(key) for key in ("label", "reason", "features", "correlations")},
         "models": list(models),
         "about": [
-            _about(tracking, model, feature, material)
+            _about(tracking, model, feature, inputs)
             for model, feature in zip(models, example["features"], strict=True)
         ],
         "contexts": [
@@ -115,18 +109,18 @@ def _universal_example(tracking: str, models: Sequence[str], material: Material)
     }
 
 
-def _failing_example(tracking: str, models: Sequence[str], material: Material) -> Values | None:
-    example = material.figures[tracking].get("failing_example")
+def _failing_example(tracking: str, models: Sequence[str], inputs: ReportInputs) -> Values | None:
+    example = inputs.figures[tracking].get("failing_example")
     if not example:
         return None
-    corpora = material.corpora_of(tracking)
+    corpora = inputs.corpora_of(tracking)
     parent, child = models[example["parent"]], models[example["child"]]
     return {
         **{key: example.get(key) for key in ("feature", "closest", "r", "label", "reason")},
         "parent": parent,
         "child": child,
-        "about": _about(tracking, parent, example["feature"], material),
-        "about_closest": _about(tracking, child, example["closest"], material),
+        "about": _about(tracking, parent, example["feature"], inputs),
+        "about_closest": _about(tracking, child, example["closest"], inputs),
         "contexts": [
             _context(one, corpora, ("tokens", "parent", "child")) for one in example["contexts"]
         ],

@@ -1,17 +1,17 @@
 """Assembles results.json: every number that the report shows, under the names the user chose.
 
-Pure: `assemble` turns the material of the inputs into one JSON-able value. The page, the tables and
-the pictures are made from that value alone, so they cannot disagree with it.
+`assemble` turns the inputs into one JSON-able value. The page, the tables and the pictures are made
+from that value alone, so they cannot disagree with it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from services.analyzer.report.family import checkpoint_of, kind_of, section
-from services.analyzer.report.inputs.inputs import Material
+from services.analyzer.report.family import checkpoint_of, section
+from services.analyzer.report.inputs.inputs import ReportInputs
 from services.analyzer.report.results.chains import along, merges, regained
 from services.analyzer.report.results.edges import ancestors, edges
 from services.analyzer.report.results.explanations import (
@@ -22,15 +22,12 @@ from services.analyzer.report.results.explanations import (
 from services.analyzer.report.results.features import examples, labels, trackings, universal
 from services.analyzer.report.results.stability import crosscoders, stability
 from services.analyzer.report.results.sweeps import sweeps
+from shared.lineage.models import Dictionary, by_corpus, dictionaries_of, kind_of, model_of
+from shared.lineage.roles import Role
 
 Values = dict[str, Any]
 VERSION = 2  # raised when a name in results.json changes its meaning
-HEALTH = (
-    "l0",
-    "explained_variance",
-    "loss_recovered",
-    "loss_recovered_mean",
-    "dead_share",
+MEASURED = (  # of a dictionary, beside what REST says of it too
     "loss",
     "loss_reconstructed",
     "loss_zero",
@@ -40,39 +37,39 @@ HEALTH = (
 )
 
 
-def assemble(material: Material) -> Values:
+def assemble(inputs: ReportInputs) -> Values:
     """The content of results.json; all numbers are finite or None.
 
     Raises ValueError when the counts of an edge do not add up, which only a broken stage can cause.
     """
     results = {
         "version": VERSION,
-        "experiment": _experiment(material),
-        "corpora": {name: _corpus(name, material) for name in material.corpora},
-        "models": {name: _model(name, material) for name in material.models},
+        "experiment": _experiment(inputs),
+        "corpora": {name: _corpus(name, inputs) for name in inputs.corpora},
+        "models": {name: _model(name, inputs) for name in inputs.models},
         "untrained": {
-            name: {"corpora": evaluation(material.results[f"untrained/{name}"], material.corpora)}
-            for name in material.models
-            if f"untrained/{name}" in material.results
+            name: {"corpora": _evaluation(Role.untrained(name), inputs)}
+            for name in inputs.models
+            if Role.untrained(name) in inputs.roles
         },
-        "sweeps": sweeps(material),
-        "dictionaries": _dictionaries(material),
-        "trackings": trackings(material),
-        "edges": edges(material),
-        "ancestors": ancestors(material),
-        "merges": merges(material),
-        "regained": regained(material),
-        "along": along(material),
-        "stability": stability(material),
-        "crosscoders": crosscoders(material),
-        "universal": universal(material),
-        "labels": labels(material),
-        "examples": examples(material),
-        "explanations": explanations(material),
-        "explanation_scores": explanation_scores(material),
-        "explained_edges": explained_edges(material),
-        "stages": dict(sorted(material.keys.items())),
-        "spec": _spec(material),
+        "sweeps": sweeps(inputs),
+        "dictionaries": _dictionaries(inputs),
+        "trackings": trackings(inputs),
+        "edges": edges(inputs),
+        "ancestors": ancestors(inputs),
+        "merges": merges(inputs),
+        "regained": regained(inputs),
+        "along": along(inputs),
+        "stability": stability(inputs),
+        "crosscoders": crosscoders(inputs),
+        "universal": universal(inputs),
+        "labels": labels(inputs),
+        "examples": examples(inputs),
+        "explanations": explanations(inputs),
+        "explanation_scores": explanation_scores(inputs),
+        "explained_edges": explained_edges(inputs),
+        "stages": {role: inputs.stages[role].key for role in sorted(inputs.roles)},
+        "spec": _spec(inputs),
     }
     clean: Values = _finite(results)
     return clean
@@ -87,95 +84,84 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def evaluation(results: Mapping[str, Any], corpora: Sequence[str]) -> Values:
-    """Loss and accuracy by corpus, from a list in the order of `corpora`."""
-    return {
-        name: {key: value[key] for key in ("loss", "accuracy", "tokens") if key in value}
-        for name, value in zip(corpora, results["corpora"], strict=True)
-    }
+def _evaluation(role: Role, inputs: ReportInputs) -> Values:
+    """Loss and accuracy on every corpus, by name; empty where the stage is not planned."""
+    measured = inputs.results(role).get("corpora")
+    named = by_corpus(measured, inputs.corpora) if measured else {}
+    return {name: one.model_dump(exclude_unset=True) for name, one in named.items()}
 
 
-def _spec(material: Material) -> Values:
+def _spec(inputs: ReportInputs) -> Values:
     """The user's document, corpora and models in the order in which everything else has them."""
-    spec = dict(material.spec)
-    spec["corpora"] = {name: spec["corpora"][name] for name in material.corpora}
-    known = [name for name in material.models if name in spec["models"]]
+    spec = dict(inputs.spec)
+    spec["corpora"] = {name: spec["corpora"][name] for name in inputs.corpora}
+    known = [name for name in inputs.models if name in spec["models"]]
     spec["models"] = {name: spec["models"][name] for name in known}
     return spec
 
 
-def _experiment(material: Material) -> Values:
-    spec = material.spec
+def _experiment(inputs: ReportInputs) -> Values:
+    spec = inputs.spec
     return {
         "name": spec["name"],
         "seed": spec.get("seed"),
         "models": len(spec["models"]),
-        "checkpoints": len(material.models) - len(spec["models"]),
-        "corpora": len(material.corpora),
-        "edges": len(material.parameters.edges),
+        "checkpoints": len(inputs.models) - len(spec["models"]),
+        "corpora": len(inputs.corpora),
+        "edges": len(inputs.parameters.edges),
     }
 
 
-def _corpus(name: str, material: Material) -> Values:
+def _corpus(name: str, inputs: ReportInputs) -> Values:
     """Size and labels of a corpus, as far as its stages were given to the report."""
-    corpus = material.results.get(f"corpus/{name}", {})
-    tokens = material.results.get(f"tokens/{name}", {})
+    corpus, tokens = inputs.results(Role.corpus(name)), inputs.results(Role.tokens(name))
     return {
         **{key: corpus.get(key) for key in ("train", "validation", "labels")},
         **{key: tokens.get(key) for key in ("train_tokens", "validation_tokens")},
     }
 
 
-def _model(name: str, material: Material) -> Values:
-    checkpoint = checkpoint_of(name, material.spec["models"])
-    kind, fields = kind_of(material.spec["models"][checkpoint[0] if checkpoint else name])
-    results = material.results.get(f"model/{name}", {})
-    evaluated = material.results.get(f"evaluate/{name}")
+def _model(name: str, inputs: ReportInputs) -> Values:
+    checkpoint = checkpoint_of(name, inputs.spec["models"])
+    fields = inputs.spec["models"][checkpoint[0] if checkpoint else name]
+    made = model_of(name, fields, inputs.parameters.edges, inputs)
+    results = inputs.results(Role.model(name))
     return {
-        "kind": "checkpoint" if checkpoint else kind,
+        "kind": "checkpoint" if checkpoint else kind_of(fields)[0],
         "checkpoint": {"of": checkpoint[0], "step": checkpoint[1]} if checkpoint else None,
-        "parents": [parent for parent, child in material.parameters.edges if child == name],
-        "parameters": results.get("parameters"),
+        "parents": made.parents,
+        "parameters": made.parameters,
         "steps": results.get("steps"),
         "trained_tokens": results.get("tokens"),
-        "trained_on": list(fields.get("corpora") or ()),
-        "merge": {key: fields.get(key) for key in ("method", "at_zero", "at_one", "t")}
-        if kind == "merge"
-        else None,
-        "corpora": evaluation(evaluated, material.corpora) if evaluated else {},
+        "trained_on": made.trained_on,
+        "merge": made.merge,
+        "corpora": _evaluation(Role.evaluate(name), inputs),
     }
 
 
-def _dictionaries(material: Material) -> Values:
+def _dictionaries(inputs: ReportInputs) -> Values:
     """Health of every dictionary by model, replicates in order."""
-    found: dict[str, list[Values]] = {name: [] for name in material.models}
-    for group, fields in section(material.spec, "dictionaries").items():
-        for name in material.models:
-            prefix = f"quality/{group}/{name}/"
-            replicates = sorted(
-                int(role.removeprefix(prefix))
-                for role in material.results
-                if role.startswith(prefix)
-            )
-            for replicate in replicates:
-                seeds = fields.get("seeds") or ()
-                seed = seeds[replicate] if replicate < len(seeds) else None
-                one = _dictionary(group, name, replicate, seed, material)
-                found[name].append({**one, "variant": fields.get("variant")})
-    return {name: entries for name, entries in found.items() if entries}
+    groups = section(inputs.spec, "dictionaries")
+    by_model = {
+        name: [
+            _dictionary(name, role, dictionary, inputs)
+            for role, dictionary in dictionaries_of(name, groups, inputs)
+        ]
+        for name in inputs.models
+    }
+    return {name: entries for name, entries in by_model.items() if entries}
 
 
-def _dictionary(
-    group: str, name: str, replicate: int, seed: int | None, material: Material
-) -> Values:
-    made = material.results.get(f"dictionary/{group}/{name}/{replicate}", {})
-    quality = material.results[f"quality/{group}/{name}/{replicate}"]
+def _dictionary(name: str, role: Role, dictionary: Dictionary, inputs: ReportInputs) -> Values:
+    group, replicate = dictionary.group, dictionary.replicate
+    made, quality = inputs.results(role), inputs.results(Role.quality(group, name, replicate))
+    health = dictionary.model_dump()
+    named = {key: health.pop(key) for key in ("group", "replicate", "seed", "features")}
     return {
-        "group": group,
-        "replicate": replicate,
-        "seed": seed,
-        "features": quality.get("features", made.get("features")),
+        **named,
         "width": made.get("width"),
         "vectors": made.get("vectors"),
-        **{key: quality.get(key) for key in HEALTH},
+        **health,
+        **{key: quality.get(key) for key in MEASURED},
+        "variant": section(inputs.spec, "dictionaries")[group].get("variant"),
     }

@@ -6,22 +6,24 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from services.analyzer.report.family import kind_of, section
-from services.analyzer.report.inputs.inputs import Material
+from services.analyzer.report.family import section
+from services.analyzer.report.inputs.inputs import ReportInputs
+from shared.lineage.models import by_corpus, kind_of
+from shared.lineage.roles import Role
 
 Values = dict[str, Any]
 
 
-def sweeps(material: Material) -> Values:
+def sweeps(inputs: ReportInputs) -> Values:
     """Every sweep of the spec, by name.
 
     `crossing` is the first t where the accuracies on the first two corpora of `evaluate_on` cross
     (None where they do not), `crossings` all of them, `crossings_loss` the same of the losses.
     """
     return {
-        name: _sweep(material.results[f"sweep/{name}"]["points"], fields, material)
-        for name, fields in section(material.spec, "sweeps").items()
-        if f"sweep/{name}" in material.results
+        name: _sweep(inputs.results(Role.sweep(name))["points"], fields, inputs)
+        for name, fields in section(inputs.spec, "sweeps").items()
+        if Role.sweep(name) in inputs.roles
     }
 
 
@@ -50,21 +52,20 @@ def crossings(
     return found
 
 
-def _by_corpus(values: Sequence[Mapping[str, Any]], corpora: Sequence[str]) -> Values:
-    return {
-        name: {"loss": value["loss"], "accuracy": value["accuracy"]}
-        for name, value in zip(corpora, values, strict=True)
-    }
+def _by_corpus(measured: Sequence[Mapping[str, Any]], corpora: Sequence[str]) -> Values:
+    """Loss and accuracy alone: a curve is drawn of them, whatever the number of tokens."""
+    named = by_corpus(measured, corpora)
+    return {name: one.model_dump(exclude={"tokens"}) for name, one in named.items()}
 
 
 def _sweep(
-    points: Sequence[Mapping[str, Any]], fields: Mapping[str, Any], material: Material
+    points: Sequence[Mapping[str, Any]], fields: Mapping[str, Any], inputs: ReportInputs
 ) -> Values:
-    on = list(fields.get("evaluate_on") or material.corpora)
+    on = list(fields.get("evaluate_on") or inputs.corpora)
     named = [{"t": point["t"], "corpora": _by_corpus(point["corpora"], on)} for point in points]
     crossing = crossings(named, on[0], on[1]) if len(on) > 1 else []
     reference = fields.get("reference")
-    evaluated = material.results.get(f"evaluate/{reference}")
+    evaluated = inputs.results(Role.evaluate(reference)) if reference else None
     return {
         "method": fields.get("method"),
         "at_zero": fields["at_zero"],
@@ -73,14 +74,14 @@ def _sweep(
         "points": named,
         "reference": {
             "model": reference,
-            "corpora": _by_corpus(evaluated["corpora"], material.corpora),
+            "corpora": _by_corpus(evaluated["corpora"], inputs.corpora),
         }
         if evaluated
         else None,
         "crossing": crossing[0] if crossing else None,
         "crossings": crossing,
         "crossings_loss": crossings(named, on[0], on[1], "loss") if len(on) > 1 else [],
-        "merges": _merges_between(fields["at_zero"], fields["at_one"], material.spec),
+        "merges": _merges_between(fields["at_zero"], fields["at_one"], inputs.spec),
     }
 
 

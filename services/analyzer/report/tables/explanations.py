@@ -11,13 +11,17 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from services.analyzer.report.inputs.explanations import COLUMNS, FILE, METHODS, sources, told
+from services.analyzer.report.inputs.explanations import shown_row, sources
 from services.analyzer.report.tables.tables import Row, Source, Table, ends
-from shared.lineage.explanations import harmless
+from shared.lineage.explanations import scores as declared
+from shared.lineage.explanations.artifact import COLUMNS, FILE, best, with_names
+from shared.lineage.explanations.explained_edge import SIDES
+from shared.lineage.explanations.scores import MAIN
+from shared.lineage.explanations.shown import harmless
 from shared.stages.stage import Input
 
-SCORES = ("features", "explained", "failed", "scored", "covered", "score", "detection", "fuzzing")
-CROSS = ("feature", "status", "partner", "partner_r", "score", "cross")
+WHOLE = ("features", "explained", "failed", "scored", "covered", *declared.COLUMNS)
+CROSS = ("feature", "status", "partner", "partner_r", MAIN.column, "cross")
 
 
 def tables(source: Source) -> Iterator[Table]:
@@ -40,7 +44,7 @@ def _explanations(results: Mapping[str, Any], inputs: Mapping[str, Input]) -> It
         with pq.ParquetFile(source.path / FILE) as file:
             for batch in file.iter_batches(columns=list(COLUMNS)):
                 for stored in batch.to_pylist():
-                    row = told(stored, method, corpora)
+                    row = shown_row(stored, method, corpora)
                     yield {**place, **row, "explanation": harmless(row["explanation"])}
 
 
@@ -59,10 +63,10 @@ def scores(results: Mapping[str, Any]) -> list[Row]:
     rows = []
     for one in results["explanation_scores"]:
         place = {name: one[name] for name in ("tracking", "model", "method", "label")}
-        whole = {name: one[name] for name in (*SCORES, "requests", "tokens")}
+        whole = {name: one[name] for name in (*WHOLE, "requests", "tokens")}
         rows.append({**place, "status": "all", **whole, **ends("interval", one["interval"])})
         for status, part in one["statuses"].items():
-            known = {name: part.get(name) for name in ("features", "explained", "score")}
+            known = {name: part.get(name) for name in ("features", "explained", MAIN.column)}
             interval = ends("interval", part.get("interval"))
             rows.append({**place, "status": status, **known, **interval})
     return rows
@@ -73,11 +77,13 @@ def edges(results: Mapping[str, Any]) -> list[Row]:
     rows = []
     for edge in results["explained_edges"]:
         place = {name: edge[name] for name in ("tracking", "parent", "child", "method")}
-        for side in ("persist", "disappear"):
+        for side in SIDES:
             values = edge[side]
             if values is None:
                 continue
-            plain = {name: values[name] for name in ("features", "score", "cross", "difference")}
+            plain = {
+                name: values[name] for name in ("features", MAIN.column, "cross", "difference")
+            }
             interval = ends("interval", values["interval"])
             interval |= ends("difference_interval", values["difference_interval"])
             rows.append({**place, "status": side, **plain, **interval})
@@ -87,18 +93,17 @@ def edges(results: Mapping[str, Any]) -> list[Row]:
 def names(
     tracking: str, model: str, corpora: Sequence[str], inputs: Mapping[str, Input]
 ) -> dict[int, Row]:
-    """By feature its best explanation: the language model's where there is one, else the rules'."""
-    found: dict[int, Row] = {}
-    for method in METHODS:
-        source = inputs.get(f"explain/{tracking}/{method}/{model}")
-        if source is None:
-            continue
-        columns = ["feature", "explanation", "score"]
-        for row in pq.read_table(source.path / FILE, columns=columns).to_pylist():
-            if row["explanation"] is not None:
-                found[row["feature"]] = {
-                    "explanation": harmless(told(row, method, corpora)["explanation"]),
-                    "explained_by": method,
-                    "explanation_score": row["score"],
-                }
-    return found
+    """By feature the explanation that names it: see `best`."""
+    columns = ["feature", "explanation", MAIN.column]
+    tables = (
+        (method, with_names(pq.read_table(source.path / FILE, columns=columns), method, corpora))
+        for _, _, method, source in sources(inputs, {tracking: [model]})
+    )
+    return {
+        feature: {
+            "explanation": harmless(row["explanation"]),
+            "explained_by": row["method"],
+            "explanation_score": row[MAIN.column],
+        }
+        for feature, row in best(tables).items()
+    }

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from services.trainer.corpus.builtin.grammar import Document, Generator
+from shared.spec.builtins import BUILTINS
+from shared.spec.registry import defined, implementations
 
-MODULES = {"python-stdlib": "python_stdlib", "baby": "baby", "stories": "stories", "lua": "lua"}
 DIGEST_DOCUMENTS = 500
 
 
-def generator(name: str) -> Generator:
-    """The function from a seed to the documents of a built-in corpus; KeyError if there is none."""
-    documents: Generator = importlib.import_module(f"{__name__}.{MODULES[name]}").documents
-    return documents
+# A corpus is the function `documents` of its module, from a seed to its documents.
+GENERATORS: Mapping[str, Generator] = implementations(
+    BUILTINS, __name__, __path__, lambda module: defined(module, "documents")
+)
 
 
 def documents(name: str, seed: int) -> Iterator[Document]:
-    """The documents of a built-in corpus; without end except for python-stdlib."""
-    return generator(name)(seed)
+    """The documents of a built-in corpus; without end where they are generated."""
+    return GENERATORS[name](seed)
 
 
 def generated_digest(name: str) -> str:

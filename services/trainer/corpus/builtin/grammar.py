@@ -82,7 +82,7 @@ class Writer:
         self._capital = False
 
     def write(self, text: str, *labels: str) -> None:
-        """Append text; the labels cover exactly it."""
+        """Append text; the labels cover exactly this text."""
         if not text:
             return
         if self._article:
@@ -106,12 +106,12 @@ class Writer:
             self._spans.append(Span(start, self.length, label))
 
     def begin(self, article: bool, capital: bool) -> None:
-        """Put "a" or "an" before the next word, a capital on what comes next."""
+        """Ask for "a" or "an" before the next word, and for a capital at the start."""
         self._article = self._article or article
         self._capital = self._capital or capital
 
     def document(self) -> Document:
-        """What was written."""
+        """The document written so far."""
         return Document("".join(self._parts), tuple(self._spans))
 
 
@@ -133,13 +133,13 @@ _Template = tuple["str | _Item", ...]
 def _template(text: str) -> _Template:
     pieces: list[str | _Item] = []
     place = 0
-    for found in _ITEM.finditer(text):
-        pieces.append(text[place : found.start()])
-        capital, article, recall, name, slot, form = found.groups()
+    for match in _ITEM.finditer(text):
+        pieces.append(text[place : match.start()])
+        capital, article, recall, name, slot, form = match.groups()
         pieces.append(
             _Item(bool(capital), bool(article), bool(recall), name, slot or "", form or "")
         )
-        place = found.end()
+        place = match.end()
     pieces.append(text[place:])
     if any(isinstance(piece, str) and ("{" in piece or "}" in piece) for piece in pieces):
         raise ValueError(f"not a template: {text!r}")

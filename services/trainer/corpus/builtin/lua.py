@@ -34,7 +34,7 @@ ARGUMENTS = (  # what a function takes: a word for the name's source, and what i
 
 
 def _arguments(coder: Coder) -> list[tuple[str, str]]:
-    found: dict[str, str] = {}
+    arguments: dict[str, str] = {}
     for _ in range(coder.dice.number(0, 3)):
         source, kind = coder.dice.pick(ARGUMENTS)
         if source == "field":
@@ -45,8 +45,8 @@ def _arguments(coder: Coder) -> list[tuple[str, str]]:
             name = coder.things()
         else:
             name = source
-        found[name] = kind
-    return list(found.items())
+        arguments[name] = kind
+    return list(arguments.items())
 
 
 def _head(coder: Coder) -> None:

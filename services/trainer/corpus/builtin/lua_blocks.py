@@ -42,7 +42,7 @@ def local(coder: Coder) -> None:
 def assign(coder: Coder) -> None:
     """A variable gets another value; `x = x + 1` most of all."""
     kind = coder.dice.pick(KINDS[:4])
-    name = coder.known(kind, assigned=True)
+    name = coder.variable(kind, assigned=True)
     if name is None:
         local(coder)
         return
@@ -61,9 +61,9 @@ def assign(coder: Coder) -> None:
 
 def assign_field(coder: Coder) -> None:
     """`object.field = ..` or `list[i] = ..`."""
-    items = coder.known(LIST_KIND)
+    items = coder.variable(LIST_KIND)
     if items and coder.dice.chance(0.35):
-        index = coder.known(NUMBER_KIND) or f"#{items} + 1"
+        index = coder.variable(NUMBER_KIND) or f"#{items} + 1"
         coder.start(f"{items}[{index}]")
     else:
         coder.start(coder.member())
@@ -74,19 +74,20 @@ def assign_field(coder: Coder) -> None:
 
 def swap(coder: Coder) -> None:
     """Two variables change places."""
-    one, two = coder.known(NUMBER_KIND, assigned=True), coder.known(NUMBER_KIND, assigned=True)
-    if one is None or two is None or one == two:
+    first = coder.variable(NUMBER_KIND, assigned=True)
+    second = coder.variable(NUMBER_KIND, assigned=True)
+    if first is None or second is None or first == second:
         assign(coder)
         return
-    coder.start(f"{one}, {two}")
+    coder.start(f"{first}, {second}")
     coder.equals()
-    coder.end(f"{two}, {one}")
+    coder.end(f"{second}, {first}")
 
 
 def call(coder: Coder) -> None:
     """A call whose value nobody wants."""
     choice = coder.dice.number(0, 3)
-    items = coder.known(LIST_KIND)
+    items = coder.variable(LIST_KIND)
     coder.start()
     if choice == 0 and items:
         coder.write(f"table.insert({items}, ")
@@ -170,7 +171,7 @@ def count(coder: Coder) -> None:
 
 def each(coder: Coder) -> None:
     """`for _, item in ipairs(items) do` and its sister with pairs."""
-    items = coder.known(LIST_KIND)
+    items = coder.variable(LIST_KIND)
     element = coder.name(coder.thing())
     coder.start("for", LOOP)
     if items and coder.dice.chance(0.6):
@@ -179,7 +180,7 @@ def each(coder: Coder) -> None:
         coder.write(f" {index}, {element} in ipairs({items}) do\n")
         inner(coder, (element, OBJECT_KIND))
     else:
-        source = coder.known(OBJECT_KIND) or f"{coder.theme.kind}.{coder.things()}"
+        source = coder.variable(OBJECT_KIND) or f"{coder.theme.kind}.{coder.things()}"
         key = coder.dice.pick(("key", "k", "name"))
         coder.fixed.update((key, element))
         coder.write(f" {key}, {element} in pairs({source}) do\n")
@@ -211,7 +212,7 @@ def protect(coder: Coder) -> None:
     ok, problem = coder.dice.pick((("ok", "err"), ("success", "message"), ("status", "result")))
     coder.start(f"local {ok}, {problem}")
     coder.equals()
-    function = coder.known(FUNCTION_KIND)
+    function = coder.variable(FUNCTION_KIND)
     if function and coder.dice.chance(0.5):
         coder.write(f"pcall({function}, ")
         coder.expression(coder.dice.pick(KINDS[:3]), 1)

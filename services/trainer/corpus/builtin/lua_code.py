@@ -54,10 +54,10 @@ class Coder:
         """One identifier in this programmer's style."""
         words = "_".join(parts).split("_")
         if self.camel:
-            found = words[0] + "".join(word.capitalize() for word in words[1:])
+            joined = words[0] + "".join(word.capitalize() for word in words[1:])
         else:
-            found = "_".join(words)
-        return found + "_" if found in RESERVED else found
+            joined = "_".join(words)
+        return joined + "_" if joined in RESERVED else joined
 
     def thing(self) -> str:
         """A noun of the theme."""
@@ -119,15 +119,15 @@ class Coder:
         """The variable can be seen from here to the end of the block."""
         self.scopes[-1].append((name, kind))
 
-    def known(self, kind: str, assigned: bool = False) -> str | None:
-        """A variable of that kind, rather one of the last ones; None when there is none.
+    def variable(self, kind: str, assigned: bool = False) -> str | None:
+        """A variable of that kind in scope, preferably a recent one; None when there is none.
 
-        `assigned` asks for one that may get another value.
+        With `assigned`, only one whose value may change.
         """
-        found = [name for scope in self.scopes for name, held in scope if held == kind]
+        names = [name for scope in self.scopes for name, held in scope if held == kind]
         if assigned:
-            found = [name for name in found if name not in self.fixed]
-        return self.dice.pick(found[-6:] if self.dice.chance(0.7) else found) if found else None
+            names = [name for name in names if name not in self.fixed]
+        return self.dice.pick(names[-6:] if self.dice.chance(0.7) else names) if names else None
 
     # -- layout
 
@@ -169,9 +169,9 @@ class Coder:
 
     def expression(self, kind: str, depth: int = 0) -> None:
         """An expression that holds that kind of value."""
-        known = self.known(kind)
-        if known and self.dice.chance(0.35 + 0.2 * depth):
-            self.write(known)
+        variable = self.variable(kind)
+        if variable and self.dice.chance(0.35 + 0.2 * depth):
+            self.write(variable)
         elif kind == NUMBER_KIND:
             self.number(depth)
         elif kind == TEXT_KIND:
@@ -184,8 +184,8 @@ class Coder:
             self.callback()
 
     def member(self) -> str:
-        """`object.field`; of the module itself when no object is known."""
-        return f"{self.known(OBJECT_KIND) or self.theme.kind}.{self.name(self.field())}"
+        """`object.field`; of the module itself when no object is in scope."""
+        return f"{self.variable(OBJECT_KIND) or self.theme.kind}.{self.name(self.field())}"
 
     def literal(self, text: str | None = None) -> None:
         """A string in this programmer's quotes."""
@@ -196,7 +196,7 @@ class Coder:
     def number(self, depth: int) -> None:
         """Arithmetic."""
         choice = self.dice.number(0, 9 if depth < 2 else 3)
-        items = self.known(LIST_KIND)
+        items = self.variable(LIST_KIND)
         if choice <= 1 or (choice == 2 and items is None):
             self.write(
                 f"{self.dice.random() * 10:.{self.dice.number(1, 2)}f}"
@@ -246,10 +246,10 @@ class Coder:
             self.write(")")
         elif choice == 7:
             self.write(
-                f"{self.known(TEXT_KIND) or 'arg[0]'}:{self.dice.pick(('upper', 'lower'))}()"
+                f"{self.variable(TEXT_KIND) or 'arg[0]'}:{self.dice.pick(('upper', 'lower'))}()"
             )
         else:
-            self.write(f"table.concat({self.known(LIST_KIND) or 'arg'}, ")
+            self.write(f"table.concat({self.variable(LIST_KIND) or 'arg'}, ")
             self.literal(self.dice.pick((", ", " ", "\\n", "")))
             self.write(")")
 
@@ -283,9 +283,9 @@ class Coder:
 
     def call(self, depth: int) -> None:
         """A call of a function or of a method, with a few arguments."""
-        function = self.known(FUNCTION_KIND)
+        function = self.variable(FUNCTION_KIND)
         if function is None or self.dice.chance(0.4):
-            function = f"{self.known(OBJECT_KIND) or self.theme.kind}:{self.name(self.act())}"
+            function = f"{self.variable(OBJECT_KIND) or self.theme.kind}:{self.name(self.act())}"
         self.write(f"{function}(")
         for number in range(self.dice.number(0, 2)):
             if number:
@@ -314,13 +314,13 @@ class Coder:
             self.write(self.dice.pick((" == ", " < ", " > ", " <= ", " >= ", " ~= ")))
             self.expression(NUMBER_KIND, 1)
         elif choice == 2:
-            self.write(self.known(TEXT_KIND) or self.member())
+            self.write(self.variable(TEXT_KIND) or self.member())
             self.write(self.dice.pick((" == ", " ~= ")))
             self.literal()
         elif choice == 3:
-            self.write(f"not {self.known(OBJECT_KIND) or self.member()}")
+            self.write(f"not {self.variable(OBJECT_KIND) or self.member()}")
         elif choice == 4:
-            self.write(f"type({self.known(OBJECT_KIND) or self.member()}) ~= ")
+            self.write(f"type({self.variable(OBJECT_KIND) or self.member()}) ~= ")
             self.literal(self.dice.pick(("table", "number", "string", "function")))
         elif choice == 5:
             self.write(f"{self.member()}{self.dice.pick(('', ' == nil', ' ~= nil'))}")

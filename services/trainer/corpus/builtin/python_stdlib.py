@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 
 from services.trainer.corpus.builtin.grammar import Dice, Document, Span
-from shared.resolve.builtin_digests import python_stdlib_files
+from shared.resolve.standard_library import python_stdlib_files
 
 PIECE = 8_000  # characters of a document, after which it ends at the next top-level blank line
 LONGEST = 32_000  # characters after which it ends at the next line, whatever that is
@@ -115,16 +115,16 @@ class _Labeller:
             return
         if not self.fresh and not (word in ("for", "with", "def") and self._after_async(token)):
             return
-        found = STATEMENT_KEYWORDS.get(word)
+        label = STATEMENT_KEYWORDS.get(word)
         column = len(token.line) - len(token.line.lstrip())
         if word == "else" and self.depth == 0:
-            found = self.heads.get(column)
-            found = found if found in ELSE_AFTER else None
-        if found:
-            self.label(token, found)
+            label = self.heads.get(column)
+            label = label if label in ELSE_AFTER else None
+        if label:
+            self.label(token, label)
         self.importing = word == "from"
         if token.line[: token.start[1]].strip() in ("", "async"):
-            self.heads[column] = found or ""
+            self.heads[column] = label or ""
 
     @staticmethod
     def _after_async(token: tokenize.TokenInfo) -> bool:
@@ -178,14 +178,14 @@ def cut_documents(text: str, spans: Sequence[Span], cuts: Sequence[int]) -> Iter
     """The text as documents; a span that crosses a border is divided. Joined they are the text."""
     waiting = list(reversed(spans))
     for start, end in pairwise([0, *_ends(text, cuts)]):
-        kept: list[Span] = []
+        pieces: list[Span] = []
         while waiting and waiting[-1].start < end:
             span = waiting.pop()
-            kept.append(Span(span.start - start, min(span.end, end) - start, span.label))
+            pieces.append(Span(span.start - start, min(span.end, end) - start, span.label))
             if span.end > end:
                 waiting.append(Span(end, span.end, span.label))
                 break
-        yield Document(text[start:end], tuple(kept))
+        yield Document(text[start:end], tuple(pieces))
 
 
 def documents(seed: int) -> Iterator[Document]:

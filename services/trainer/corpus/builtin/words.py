@@ -72,7 +72,7 @@ def plain(words: str) -> list[Word]:
 
 def adjectives(words: str) -> list[Word]:
     """Forms: "" (big), "more" (bigger), "most" (biggest)."""
-    found: list[Word] = []
+    forms: list[Word] = []
     for (entry,) in _split(words):
         word = entry.rstrip("+")
         stem = word + word[-1] if entry.endswith("+") else word
@@ -80,8 +80,8 @@ def adjectives(words: str) -> list[Word]:
             stem = stem[:-1]
         elif stem.endswith("y") and stem[-2] not in VOWELS:
             stem = stem[:-1] + "i"
-        found.append({"": word, "more": stem + "er", "most": stem + "est"})
-    return found
+        forms.append({"": word, "more": stem + "er", "most": stem + "est"})
+    return forms
 
 
 def people(names: str, they: Sequence[str]) -> list[Word]:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.analyzer.codes.correlate import pair_correlation, pearson, search
+from services.analyzer.codes.correlate import pair_correlation, search
+from tests.support.oracles import pearson
 from tests.support.planted import codes_of, firing
 
 Dense = npt.NDArray[np.float64]

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.analyzer.explain import stage
-from services.analyzer.explain import task as tasks
+from services.analyzer.explain import outcome, stage
 from services.analyzer.explain.rules import Rule
 from shared.data.token_stream import HeldOut
 from shared.stages.stage import Leave, StageError
@@ -134,9 +133,9 @@ def test_a_feature_of_one_half_of_the_contexts_says_why_it_has_no_score(
     rows = rows_of(explained, "explanations")
     assert rows[EVEN_ONLY]["explanation"] is not None
     assert rows[EVEN_ONLY]["score"] is None
-    assert rows[EVEN_ONLY]["failure"] == tasks.NO_WINDOWS
+    assert rows[EVEN_ONLY]["failure"] == outcome.NO_WINDOWS
     assert rows[ODD_ONLY]["explanation"] is None
-    assert rows[ODD_ONLY]["failure"] == tasks.NO_EXAMPLES
+    assert rows[ODD_ONLY]["failure"] == outcome.NO_EXAMPLES
     active = {row["feature"] for row in rows_of(explained, "simulations") if row["active"]}
     assert active == set(range(WIDTH)) - {EVEN_ONLY}
 

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.analyzer.codes.codes import FeatureMajor
 from services.analyzer.codes.windows import bins_of
-from services.analyzer.explain.task import marks_of
 from services.analyzer.explanations.held_out import (
     Windows,
-    held_out_windows,
     levels_of,
     random_starts,
     spread_starts,
 )
-from tests.support.planted import codes_of, firing
-
-CONTEXT, CONTEXTS, WINDOW = 24, 60, 8
-SEED = 5
-
-
-def planted(seed: int, features: int = 12, density: float = 0.05) -> Any:
-    return firing(np.random.default_rng(seed), CONTEXT * CONTEXTS, features, density)
-
-
-def windows_of(codes: FeatureMajor, features: Any = None, **changes: Any) -> Windows:
-    wanted = np.arange(codes.width) if features is None else np.array(features)
-    settings_ = {"context": CONTEXT, "window": WINDOW, "active": 6, "random": 5, "seed": SEED}
-    return held_out_windows(codes, wanted, **(settings_ | changes))
+from tests.support.held_out_windows import CONTEXT, CONTEXTS, WINDOW, planted, windows_of
+from tests.support.planted import codes_of
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, CONTEXT), st.floats(0.001, 0.5))
@@ -147,40 +129,3 @@ def test_levels_are_zero_only_where_silent_and_nine_at_the_maximum_and_above() -
 @given(st.floats(0, 2.0**100, width=32, exclude_min=True))
 def test_the_maximum_is_in_the_highest_level_whatever_it_is(maximum: float) -> None:
     assert levels_of(np.array([maximum], np.float32), maximum).tolist() == [9]
-
-
-# -------------------------------------------------------------------------------- marks
-
-
-def test_right_marks_are_the_firing_tokens_and_wrong_ones_as_many_silent_tokens() -> None:
-    dense = planted(4, density=0.1)
-    windows = windows_of(codes_of(dense).by_feature())
-    bounds = windows.bounds(np.arange(12))
-    marks = marks_of(windows, bounds, SEED)
-    fires_WK = windows.activations_WK > 0
-    assert (marks.marks_WK[marks.right_W] == fires_WK[marks.right_W]).all()
-    assert not (marks.marks_WK & fires_WK)[~marks.right_W].any()
-    assert marks.asked().all()
-    for begin, end in pairwise(bounds):
-        sizes = marks.marks_WK[begin:end].sum(axis=1)
-        right = marks.right_W[begin:end]
-        assert set(sizes[~right]) <= set(sizes[right])
-        # About half of the windows in which it fires are right ones.
-        firing_ = windows.fires()[begin:end].sum()
-        assert right.sum() == (firing_ + 1) // 2
-
-
-def test_a_window_without_silent_tokens_cannot_be_marked_wrongly() -> None:
-    dense = np.ones((CONTEXT * CONTEXTS, 1))
-    windows = windows_of(codes_of(dense).by_feature())
-    marks = marks_of(windows, windows.bounds(np.arange(1)), SEED)
-    assert marks.asked().tolist() == marks.right_W.tolist()
-
-
-def test_marks_of_a_feature_do_not_depend_on_the_others() -> None:
-    codes = codes_of(planted(6))
-    every = windows_of(codes.by_feature())
-    one = windows_of(codes.by_feature(), [7])
-    all_marks = marks_of(every, every.bounds(np.arange(12)), SEED)
-    own_marks = marks_of(one, one.bounds(np.array([7])), SEED)
-    assert (all_marks.marks_WK[every.feature_W == 7] == own_marks.marks_WK).all()

@@ -19,9 +19,15 @@ from torch import Tensor
 
 from services.analyzer.encode import run as run_encode
 from services.analyzer.latent_scaling import stage as latent_scaling
-from services.analyzer.latent_scaling.moments import RIDGE, Sums, along, readable, variance
+from services.analyzer.latent_scaling.moments import (
+    RIDGE,
+    Sums,
+    readable,
+    scaling_factors,
+    variance,
+)
 from services.analyzer.latent_scaling.stage import run
-from services.analyzer.latent_scaling.verdicts import Found, Side, Verdict, judge, look
+from services.analyzer.latent_scaling.verdicts import Measurements, Side, Verdict, judge, measure
 from shared.lm.dictionary import Dictionary
 from shared.stages.stage import Leave, StageError
 from tests.support.dictionaries import CONTEXT, WIDTH, packed_tokens, tiny_model
@@ -74,7 +80,7 @@ def test_beta_is_the_least_squares_factor_of_the_centred_feature_and_activations
     x_ND = 0.7 * f_NF @ directions_FD + noise_ND + 3
     even, odd = filled(f_NF, x_ND, halves_by_document(900), list(range(5)), 100).halves()
     centred_ND = x_ND - x_ND.mean(0)
-    for feature, beta in enumerate(along(even, odd, directions_FD)):
+    for feature, beta in enumerate(scaling_factors(even, odd, directions_FD)):
         f_N = f_NF[:, feature] - f_NF[:, feature].mean()
         column = np.outer(f_N, directions_FD[feature]).reshape(-1, 1)
         expected = np.linalg.lstsq(column, centred_ND.reshape(-1), rcond=None)[0][0]
@@ -122,7 +128,7 @@ def test_r2_is_undefined_without_odd_documents_or_for_a_constant_feature() -> No
     f_NF[:, 1] = 1
     even, odd = filled(f_NF, x_ND, halves_by_document(200), [0, 1, 2], 50).halves()
     assert np.isnan(readable(even, odd)).tolist() == [False, True, False]
-    assert np.isnan(along(even, odd, np.ones((3, 4)))).tolist() == [False, True, False]
+    assert np.isnan(scaling_factors(even, odd, np.ones((3, 4)))).tolist() == [False, True, False]
     still = filled(f_NF, np.full((200, 4), 2.0), halves_by_document(200), [0, 1, 2], 50)
     assert np.isnan(readable(*still.halves())).all()
 
@@ -168,8 +174,8 @@ class Pair:
         parent = self.side(self.parent, "disappear")
         child = self.side(self.child, "emerge", rotation)
         x_child = self.x_child if rotation is None else self.x_child @ rotation
-        in_parent = look(chunks(self.x_parent), parent, child, self.half_N)
-        in_child = look(chunks(factor * x_child), child, parent, self.half_N)
+        in_parent = measure(chunks(self.x_parent), parent, child, self.half_N)
+        in_child = measure(chunks(factor * x_child), child, parent, self.half_N)
         return (
             judge(parent, in_parent, in_child, same_basis),
             judge(child, in_child, in_parent, same_basis),
@@ -243,8 +249,8 @@ def test_an_undefined_own_beta_gives_no_ratio() -> None:
     side = Side(
         codes_of(np.eye(3)), np.eye(3), np.array(["emerge", "rare", "emerge"]), np.array([0, 2])
     )
-    own = Found(1.0, np.array([-0.1, 2.0]), np.empty(0), np.empty(0))
-    other = Found(4.0, np.empty(0), np.array([3.0, 4.0]), np.array([0.1, 0.2]))
+    own = Measurements(1.0, np.array([-0.1, 2.0]), np.empty(0), np.empty(0))
+    other = Measurements(4.0, np.empty(0), np.array([3.0, 4.0]), np.array([0.1, 0.2]))
     verdict = judge(side, own, other, same_basis=True)
     np.testing.assert_allclose(verdict.other_F, [1.5, np.nan, 2.0])
     np.testing.assert_allclose(verdict.ratio_F, [np.nan, np.nan, 1.0])
@@ -413,4 +419,4 @@ def test_activations_that_are_not_finite_are_refused(pair: Pair) -> None:
     broken_ND = pair.x_parent.copy()
     broken_ND[17, 3] = np.nan
     with pytest.raises(StageError, match="not finite"):
-        look(chunks(broken_ND), side, side, pair.half_N)
+        measure(chunks(broken_ND), side, side, pair.half_N)

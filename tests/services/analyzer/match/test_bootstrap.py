@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from services.analyzer.codes.correlate import Pairs, search
 from services.analyzer.match import bootstrap as module
-from services.analyzer.match.bootstrap import NEAR, DocumentSums, bootstrap, drawn
+from services.analyzer.match.bootstrap import NEAR, DocumentSums, bootstrap, draw_counts
 from tests.support.planted import codes_of, firing
 
 THRESHOLD = 0.8
@@ -36,7 +36,7 @@ def models(rng: np.random.Generator, tokens: int) -> tuple[Any, Any]:
 
 def resampled(documents_T: Any, replicate: int) -> Any:
     """The token positions of a replicate."""
-    times_D = drawn(replicate, int(documents_T[-1]) + 1, len(documents_T))
+    times_D = draw_counts(replicate, int(documents_T[-1]) + 1, len(documents_T))
     positions = [np.flatnonzero(documents_T == number) for number in range(len(times_D))]
     return np.concatenate([np.tile(where, n) for where, n in zip(positions, times_D, strict=True)])
 
@@ -122,9 +122,9 @@ def test_a_replicate_does_not_depend_on_how_many_are_drawn_at_a_time(
 
 
 def test_two_edges_over_one_stream_draw_the_same_documents() -> None:
-    assert drawn(3, 50, 2000).tolist() == drawn(3, 50, 2000).tolist()
-    assert drawn(3, 50, 2000).tolist() != drawn(4, 50, 2000).tolist()
-    assert drawn(3, 50, 2000).sum() == 50
+    assert draw_counts(3, 50, 2000).tolist() == draw_counts(3, 50, 2000).tolist()
+    assert draw_counts(3, 50, 2000).tolist() != draw_counts(4, 50, 2000).tolist()
+    assert draw_counts(3, 50, 2000).sum() == 50
 
 
 def test_a_feature_that_a_replicate_does_not_draw_persists_in_none_of_it() -> None:
@@ -133,7 +133,7 @@ def test_a_feature_that_a_replicate_does_not_draw_persists_in_none_of_it() -> No
     documents_T = (np.arange(100) // 10).astype(np.int32)  # it fires in the first of ten only
     pairs = near_pairs(dense, dense)
     found = bootstrap(codes_of(dense), codes_of(dense), documents_T, pairs, 1, 0.8, resamples=40)
-    missing = [drawn(replicate, 10, 100)[0] == 0 for replicate in range(40)]
+    missing = [draw_counts(replicate, 10, 100)[0] == 0 for replicate in range(40)]
     assert found["share"].tolist() == [0.0 if gone else 1.0 for gone in missing]
     assert 0 < sum(missing) < 40
 

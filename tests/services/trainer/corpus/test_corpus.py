@@ -21,7 +21,8 @@ import pytest
 from services.trainer.corpus import sources, spill
 from services.trainer.corpus import stage as corpus
 from services.trainer.corpus.stage import run
-from shared.resolve.builtin_digests import BUILTIN_DIGESTS, python_stdlib_digest
+from shared.resolve.standard_library import python_stdlib_digest
+from shared.spec.builtins import BUILTINS
 from shared.stages.stage import Leave, StageError
 from tests.support.fake_hub import COMMIT, serve
 from tests.support.stages import make_stage, run_stage
@@ -47,7 +48,7 @@ def upload(
 
 def builtin(name: str, directory: Path, **options: Any) -> tuple[Path, dict[str, Any]]:
     """Run the stage on a built-in corpus."""
-    digest = BUILTIN_DIGESTS.get(name) or python_stdlib_digest()
+    digest = BUILTINS[name].digest or python_stdlib_digest()
     source = {"source": "builtin", "name": name, "digest": digest}
     return run_stage(run, {"source": source, **options}, {}, directory)
 
@@ -153,8 +154,8 @@ def test_documents_that_do_not_fit_into_memory_are_sorted_all_the_same(
     found = [*TEXTS, *TEXTS[:700], *[TEXTS[5]] * 3000]
     at_once, _ = upload(jsonl(found), tmp_path / "one")
     monkeypatch.setattr(spill, "MEMORY", 4000)
-    in_heaps, _ = upload(jsonl(found), tmp_path / "two")
-    assert texts(in_heaps, "train") == texts(at_once, "train")
+    in_buckets, _ = upload(jsonl(found), tmp_path / "two")
+    assert texts(in_buckets, "train") == texts(at_once, "train")
     assert not any((tmp_path / "two/scratch/spill").rglob("*.*"))
 
 
@@ -226,7 +227,7 @@ def test_another_interpreter_or_another_generator_is_noticed(tmp_path: Path) -> 
 
 
 def test_a_stage_that_is_asked_to_stop_leaves(tmp_path: Path) -> None:
-    source = {"source": "builtin", "name": "lua", "digest": BUILTIN_DIGESTS["lua"]}
+    source = {"source": "builtin", "name": "lua", "digest": BUILTINS["lua"].digest}
     stage = make_stage({"source": source}, {}, tmp_path)
     stage._stop.set()
     with pytest.raises(Leave):
@@ -234,7 +235,7 @@ def test_a_stage_that_is_asked_to_stop_leaves(tmp_path: Path) -> None:
 
 
 def test_progress_is_reported_against_what_is_to_be_read(tmp_path: Path) -> None:
-    source = {"source": "builtin", "name": "lua", "digest": BUILTIN_DIGESTS["lua"]}
+    source = {"source": "builtin", "name": "lua", "digest": BUILTINS["lua"].digest}
     stage = make_stage({"source": source, "max_bytes": 100_000}, {}, tmp_path)
     run(stage)
     assert isinstance(stage.events, io.StringIO)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shared.lineage.shares import RULES
 from tests.services.analyzer.report.results.test_results import results_of
 from tests.support.report.inputs import EVERYTHING, Family, build
 
@@ -46,13 +47,13 @@ def test_the_interval_of_the_adjusted_share_pairs_the_replicates(tmp_path: Path)
     share_B = np.linspace(0.3, 0.5, 101)
     match, ceiling = inputs["match/main/base/lua"], inputs["ceiling/main/base"]
     match[1]["null"]["share"] = 0.1
-    np.savez(match[0] / "bootstrap.npz", share=share_B)
+    np.savez(match[0] / "bootstrap.npz", **dict.fromkeys(RULES, share_B))
     # given a ceiling that moves with the share, the adjusted share hardly moves
-    np.savez(ceiling[0] / "bootstrap.npz", share=0.1 + 2 * (share_B - 0.1))
+    np.savez(ceiling[0] / "bootstrap.npz", **dict.fromkeys(RULES, 0.1 + 2 * (share_B - 0.1)))
     edge = edge_between(results_of(parameters, inputs), "base", "lua")
     assert edge["adjusted_interval"] == pytest.approx([0.5, 0.5])
     # given other numbers of replicates, nothing can be paired
-    np.savez(ceiling[0] / "bootstrap.npz", share=share_B[:50])
+    np.savez(ceiling[0] / "bootstrap.npz", **dict.fromkeys(RULES, share_B[:50]))
     edge = edge_between(results_of(parameters, inputs), "base", "lua")
     assert edge["adjusted_interval"] is None
 

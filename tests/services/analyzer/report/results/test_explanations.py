@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from services.analyzer.report.figures import figure6_explanations
-from services.analyzer.report.inputs.explanations import STATUSES, spread
+from services.analyzer.report.inputs.explanations import spread
 from services.analyzer.report.page.explanations import ROWS, explained_rows
-from shared.lineage.explanations import harmless, name_corpora
+from shared.lineage.explanations.artifact import COLUMNS
+from shared.lineage.explanations.feature_status import FEATURE_STATUSES
+from shared.lineage.explanations.shown import harmless, name_corpora
 from tests.services.analyzer.report.results.test_results import results_of
 from tests.support.report.inputs import Family, Role, build
 
@@ -46,8 +48,7 @@ def test_every_explanation_of_a_language_model_is_listed_by_model(
     made: tuple[dict[str, Any], Inputs],
 ) -> None:
     results, inputs = made
-    names = {"tracking", "feature", "status", "explanation", "method", "score", "detection"}
-    names |= {"fuzzing", "failure", "density"}
+    names = {"tracking", "method", *COLUMNS}
     assert list(results["explanations"]) == list(results["models"])
     for model, rows in results["explanations"].items():
         assert all(set(row) == names for row in rows)
@@ -72,7 +73,7 @@ def test_rules_alone_are_listed_from_the_best_to_the_worst_of_each_status(tmp_pa
     rows = results_of(parameters, inputs)["explanations"]["base"]
     whole = stored(inputs, "rule")
     assert len(rows) < len(whole) / 3
-    for status in STATUSES:
+    for status in FEATURE_STATUSES:
         scores = [row["score"] for row in whole if row["status"] == status]
         listed = [row["score"] for row in rows if row["status"] == status]
         assert len(listed) == min(LISTED, len(scores))
@@ -195,7 +196,7 @@ def test_a_model_without_any_score_has_no_figure(tmp_path: Path) -> None:
 
 def test_the_page_takes_even_ranks_of_each_status(made: tuple[dict[str, Any], Inputs]) -> None:
     rows = explained_rows(made[0])["main"]["base"]
-    for status in STATUSES:
+    for status in FEATURE_STATUSES:
         assert 1 <= sum(row["status"] == status for row in rows) <= ROWS
     assert all(set(row["by"]) == set(BOTH) for row in rows)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from services.analyzer.report.inputs.inputs import read
+from services.analyzer.report.inputs.inputs import read_inputs
 from services.analyzer.report.results.results import assemble
 from services.analyzer.report.results.sweeps import crossings
 from shared.stages.report import ReportParameters
@@ -41,7 +41,7 @@ def points(*rows: tuple[float, float, float]) -> list[dict[str, Any]]:
 def results_of(parameters: dict[str, Any], inputs: Mapping[str, Role]) -> dict[str, Any]:
     """results.json for some parameters and inputs."""
     laid = {name: Input(f"key of {name}", path, values) for name, (path, values) in inputs.items()}
-    return assemble(read(ReportParameters.model_validate(parameters), laid))
+    return assemble(read_inputs(ReportParameters.model_validate(parameters), laid))
 
 
 @pytest.fixture(scope="module")

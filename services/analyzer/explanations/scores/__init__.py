@@ -1,0 +1,1 @@
+"""The scores of an explanation, one a file: see `registry`."""

@@ -1,0 +1,1 @@
+"""What is said about explanations of features: who explains, and how well that predicts."""

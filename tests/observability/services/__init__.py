@@ -1,1 +1,0 @@
-"""A service for tests of metrics, logs and traces."""

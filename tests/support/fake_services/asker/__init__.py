@@ -1,0 +1,3 @@
+"""A service with one stage, which asks a language model."""
+
+PRELOAD = ("numpy",)

@@ -1,0 +1,3 @@
+"""Stages that succeed, fail, crash, hang, or count slowly with checkpoints."""
+
+PRELOAD = ("numpy",)
