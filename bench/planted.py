@@ -145,7 +145,7 @@ def edge_marks(edge: EdgeMatches, parents: dict[int, int], children: dict[int, i
     for true, own in parents.items():
         status = str(of_parent[own])
         if status == "persist":
-            marks["persist"].add((true, true_child.get(int(edge.parent.match[own]))))
+            marks["persist"].add((true, true_child.get(int(edge.parent.partner_F[own]))))
         elif status != "rare":
             marks[status].add(("parent", true))
     for true, own in children.items():

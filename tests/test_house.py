@@ -31,6 +31,7 @@ DECLARATIONS = ("shared/spec/variants/", "shared/spec/merges/", "shared/spec/bui
 SHARED_NAMES = {
     "app": "what a process serves: the FastAPI or the Celery application",
     "base": "what everything else in the folder builds on",
+    "rule": "rules over tokens that explain features",
     "stage": "a stage: the function that computes one, and what it sees",
 }
 
@@ -130,7 +131,12 @@ def test_files_that_documents_name_exist() -> None:
 
 
 def exists(name: str) -> bool:
-    """True for a file of the project, named from its root or by the end of its path."""
+    """True for a file of the project, named from its root or by the end of its path.
+
+    Words in capitals stand for any name.
+    """
+    if re.search("[A-Z]{4}", name) and "README" not in name:
+        return True
     return name in MADE or (ROOT / name).exists() or any(ROOT.glob(f"*/**/{name}"))
 
 

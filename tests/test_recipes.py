@@ -113,7 +113,7 @@ def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_variant_and_a_merge_method_are_two_files_each(tree: Path, tmp_path: Path) -> None:
-    ended = run(tree, "-m", "tests.support.toy_entries", str(tmp_path / "work"))
+    ended = run(tree, "-m", "tests.support.recipes.toys", str(tmp_path / "work"))
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)
     assert "toy" in found["schema"]["variant"]

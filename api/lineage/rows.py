@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
-from api.stored.matches import Side
+from api.stored.matches import StoredSide
 from shared.arrays import IntArray
 from shared.lineage.explanations.shown import harmless
 from shared.lineage.statuses import STATUSES, Status
@@ -57,7 +57,7 @@ class NamedMatchRow(MatchRow):
 COLUMNS = tuple(NamedMatchRow.model_fields)
 
 
-def selection(side: Side, statuses: Sequence[Status], sort: Sort, order: Order) -> IntArray:
+def selection(side: StoredSide, statuses: Sequence[Status], sort: Sort, order: Order) -> IntArray:
     """Numbers of the wanted features, in the wanted order.
 
     All of them when no status is named. Features without the value that is sorted by come last in
@@ -78,7 +78,7 @@ def selection(side: Side, statuses: Sequence[Status], sort: Sort, order: Order) 
     return wanted[np.argsort(-values if order == "desc" else values, kind="stable")]
 
 
-def fields(side: Side, feature: int) -> tuple[object, ...]:
+def fields(side: StoredSide, feature: int) -> tuple[object, ...]:
     """The values of a MatchRow, in the order of its fields."""
     partner, best = int(side.partner_F[feature]), int(side.best_F[feature])
     return (
@@ -101,7 +101,7 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def row_of(side: Side, feature: int) -> MatchRow:
+def row_of(side: StoredSide, feature: int) -> MatchRow:
     """One feature as it is shown."""
     names = MatchRow.model_fields
     return MatchRow.model_validate(dict(zip(names, fields(side, feature), strict=True)))
@@ -116,7 +116,9 @@ def named(row: MatchRow, own: Names, other: Names) -> NamedMatchRow:
     )
 
 
-def rows_of(side: Side, features: IntArray, own: Names, other: Names) -> Iterator[Sequence[object]]:
+def rows_of(
+    side: StoredSide, features: IntArray, own: Names, other: Names
+) -> Iterator[Sequence[object]]:
     """Many features, each as a row of a table (COLUMNS).
 
     Its parts stand with spaces between them, and explanations so that a spreadsheet runs none.

@@ -20,10 +20,11 @@ import pyarrow.compute as pc
 
 from api.http.problems import SpecProblem
 from api.stored.files import StageFiles
-from shared.arrays import BoolArray, FloatArray, IntArray
-from shared.lineage.assignment import matches_at, mutual_at
-from shared.lineage.counts import SideCounts, edge_counts
-from shared.lineage.statuses import STATUSES, Fates, statuses
+from shared.arrays import FloatArray, IntArray
+from shared.lineage.assignment import matched, matches_at, mutual_at
+from shared.lineage.counts import edge_counts
+from shared.lineage.side import Side
+from shared.lineage.statuses import STATUSES, statuses
 from shared.records.artifacts import Artifacts, Manifest
 from shared.records.releases import read_values
 from shared.stages.analyzer import MatchParameters
@@ -35,63 +36,33 @@ SideName = Literal["parent", "child"]
 
 
 @dataclass(frozen=True)
-class Side:
-    """One model's features on an edge; arrays have one entry per feature.
+class StoredSide(Side):
+    """The same with what else a match stage stored; arrays [F] have one entry per feature.
 
-    best: the other model's feature with the highest r, best_r its r, mutual whether each is the
-    other's best at the threshold, cosine that of the two decoder directions; partner, r: the
-    one-to-one match; -1 and NaN where there is none. q: false discovery rate at which its best r is
-    told from chance. multiple_r: correlation with its parts; those of feature f are
-    parts_P[starts_F[f] : starts_F[f + 1]]. status: a number of STATUSES.
+    cosine: that of the decoder directions of the feature and its best; q: false discovery rate at
+    which its best r is told from chance; status: a number of STATUSES.
     """
 
-    name: SideName
-    firings_F: IntArray
-    best_F: IntArray
-    best_r_F: FloatArray
-    mutual_F: BoolArray
     cosine_F: FloatArray
     q_F: FloatArray
-    partner_F: IntArray
-    r_F: FloatArray
-    multiple_r_F: FloatArray
-    starts_F: IntArray
-    parts_P: IntArray
     status_F: npt.NDArray[np.int8]
-
-    def living(self) -> BoolArray:
-        """Which features [F] fire often enough, whatever became of them."""
-        return np.asarray(self.status_F != STATUSES.index("rare"))
-
-    def parts(self, feature: int) -> IntArray:
-        """Features of the other model that a feature is the sum of."""
-        return self.parts_P[self.starts_F[feature] : self.starts_F[feature + 1]]
-
-    def counts(self, threshold: float) -> SideCounts:
-        """What an edge counts on this side."""
-        status_F = np.array(STATUSES)[self.status_F]
-        return SideCounts.of(status_F, self.best_r_F, self.mutual_F, threshold)
-
-    def fates(self) -> Fates:
-        """What its statuses follow from."""
-        return Fates(self.living(), self.partner_F, self.multiple_r_F, self.starts_F, self.parts_P)
 
 
 @dataclass(frozen=True)
-class Edge:
+class StoredEdge:
     """Both sides of an edge at a threshold."""
 
     threshold: float
-    parent: Side
-    child: Side
+    parent: StoredSide
+    child: StoredSide
 
-    def side(self, name: SideName) -> Side:
+    def side(self, name: SideName) -> StoredSide:
         """One of the two sides."""
         return self.parent if name == "parent" else self.child
 
     def counts(self) -> dict[str, int | float | None]:
         """The same counts and shares as in the results of a match stage."""
-        return edge_counts(self.parent.counts(self.threshold), self.child.counts(self.threshold))
+        return edge_counts(self.threshold, self.parent, self.child)
 
 
 def stored_floor(parameters: Mapping[str, Any]) -> float:
@@ -119,7 +90,7 @@ class Edges:
         self._files = StageFiles(store)
         self.at = lru_cache(KEPT)(self._at)
 
-    def _at(self, key: str, threshold: float) -> Edge:
+    def _at(self, key: str, threshold: float) -> StoredEdge:
         """The edge of a finished match stage; NotFoundError when it is not finished."""
         manifest = self._artifacts.manifest(key)
         if manifest is None:
@@ -129,14 +100,14 @@ class Edges:
             return stored
         return self._moved(manifest, stored, threshold)
 
-    def _stored(self, manifest: Manifest) -> Edge:
-        return Edge(
+    def _stored(self, manifest: Manifest) -> StoredEdge:
+        return StoredEdge(
             manifest.parameters["threshold"],
-            _side("parent", self._files.table(manifest, "parent.parquet")),
-            _side("child", self._files.table(manifest, "child.parquet")),
+            _side(self._files.table(manifest, "parent.parquet")),
+            _side(self._files.table(manifest, "child.parquet")),
         )
 
-    def _moved(self, manifest: Manifest, stored: Edge, threshold: float) -> Edge:
+    def _moved(self, manifest: Manifest, stored: StoredEdge, threshold: float) -> StoredEdge:
         check_threshold(threshold, manifest.parameters)
         pairs = self._files.arrays(manifest, "candidates.npz")
         parent_E, child_E, r_E = pairs["parent"], pairs["child"], pairs["r"]
@@ -144,8 +115,8 @@ class Edges:
         parent_E, child_E, r_E = parent_E[chosen], child_E[chosen], r_E[chosen]
         parent = _rematched(stored.parent, stored.child, threshold, parent_E, child_E, r_E)
         child = _rematched(stored.child, stored.parent, threshold, child_E, parent_E, r_E)
-        of_parent, of_child = statuses(threshold, parent.fates(), child.fates())
-        return Edge(
+        of_parent, of_child = statuses(threshold, parent, child)
+        return StoredEdge(
             threshold,
             replace(parent, status_F=_numbers(of_parent)),
             replace(child, status_F=_numbers(of_child)),
@@ -160,35 +131,39 @@ def _numbers(status_F: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
     return numbers_F
 
 
-def _side(name: SideName, table: pa.Table) -> Side:
+def _side(table: pa.Table) -> StoredSide:
     def column(of: str, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         return np.asarray(table[of].to_numpy()).astype(dtype)  # null correlations become NaN
 
     parts = table["parts"].combine_chunks()
     counts_F = pc.fill_null(pc.list_value_length(parts), 0).to_numpy()
-    return Side(
-        name,
+    status_F = table["status"].to_numpy()
+    return StoredSide(
         firings_F=column("firings", np.int64),
+        alive_F=np.asarray(status_F != "rare"),
         best_F=column("best", np.int64),
         best_r_F=column("best_r", np.float64),
         mutual_F=column("mutual", np.bool_),
-        cosine_F=column("cosine", np.float64),
-        q_F=column("q", np.float64),
         partner_F=column("match", np.int64),
         r_F=column("match_r", np.float64),
         multiple_r_F=column("multiple_r", np.float64),
         starts_F=np.concatenate([[0], np.cumsum(counts_F)]).astype(np.int64),
         parts_P=parts.flatten().to_numpy().astype(np.int64),
-        status_F=_numbers(table["status"].to_numpy()),
+        cosine_F=column("cosine", np.float64),
+        q_F=column("q", np.float64),
+        status_F=_numbers(status_F),
     )
 
 
 def _rematched(
-    side: Side, other: Side, threshold: float, own_E: IntArray, other_E: IntArray, r_E: FloatArray
-) -> Side:
+    side: StoredSide,
+    other: StoredSide,
+    threshold: float,
+    own_E: IntArray,
+    other_E: IntArray,
+    r_E: FloatArray,
+) -> StoredSide:
     """The side with other one-to-one matches; what is alive stays, statuses are still to come."""
-    features = len(side.firings_F)
-    partner_F, r_F = np.full(features, -1), np.full(features, np.nan)
-    partner_F[own_E], r_F[own_E] = other_E, r_E
+    partner_F, r_F = matched(len(side.firings_F), own_E, other_E, r_E)
     mutual_F = mutual_at(threshold, side.best_F, side.best_r_F, other.best_F)
     return replace(side, partner_F=partner_F, r_F=r_F, mutual_F=mutual_F)

@@ -25,6 +25,15 @@ def matches_at(
     return high[one_to_one(parent_E[high], child_E[high], r_E[high])]
 
 
+def matched(
+    features: int, own_E: IntArray, other_E: IntArray, r_E: FloatArray
+) -> tuple[IntArray, FloatArray]:
+    """Of each feature [F] of one side its match in the other and their r; -1 and NaN for none."""
+    partner_F, r_F = np.full(features, -1), np.full(features, np.nan)
+    partner_F[own_E], r_F[own_E] = other_E, r_E
+    return partner_F, r_F
+
+
 def mutual_at(
     threshold: float, best_F: IntArray, best_r_F: FloatArray, best_G: IntArray
 ) -> BoolArray:

@@ -1,20 +1,19 @@
 """Matches of two models' codes: from a search over all pairs to partners, parts and statuses.
 
-F: features of the parent, G: of the child.
+F: features of the parent, G: of the child, E: one-to-one matches.
 """
 
 from __future__ import annotations
 
 from functools import cache
 
-import numpy as np
-
 from services.analyzer.codes.codes import Codes
 from services.analyzer.codes.correlate import Partners
 from services.analyzer.codes.standardise import Standardised, chunk_bounds
-from services.analyzer.match.edge import EdgeMatches, SideMatches
+from services.analyzer.match.edge import EdgeMatches
 from services.analyzer.match.parts import FLOOR, find_parts
-from shared.lineage.assignment import matches_at, mutual_at
+from shared.lineage.assignment import matched, matches_at, mutual_at
+from shared.lineage.side import Side
 from shared.lineage.statuses import alive
 
 
@@ -33,34 +32,43 @@ def edge_of(
     pairs = partners.pairs
     parent_Z, child_Z, r_Z = pairs.parent_Z, pairs.child_Z, pairs.r_Z
     chosen = matches_at(threshold, parent_Z, child_Z, r_Z)
-    match_F, match_r_F = np.full(parent.width, -1), np.full(parent.width, np.nan)
-    match_G, match_r_G = np.full(child.width, -1), np.full(child.width, np.nan)
-    match_F[parent_Z[chosen]] = child_Z[chosen]
-    match_G[child_Z[chosen]] = parent_Z[chosen]
-    match_r_F[parent_Z[chosen]] = match_r_G[child_Z[chosen]] = r_Z[chosen]
-    mutual_F = mutual_at(threshold, partners.best_F, partners.best_r_F, partners.best_G)
-    mutual_G = mutual_at(threshold, partners.best_G, partners.best_r_G, partners.best_F)
+    parent_E, child_E, r_E = parent_Z[chosen], child_Z[chosen], r_Z[chosen]
+    live_F, live_G = alive(parent.firings, min_firings), alive(child.firings, min_firings)
     bounds = chunk_bounds(parent, child, None)
 
     @cache
     def sides() -> tuple[Standardised, Standardised]:
         return (
-            Standardised(parent, bounds, alive(parent.firings, min_firings), columns=True),
-            Standardised(child, bounds, alive(child.firings, min_firings), columns=True),
+            Standardised(parent, bounds, live_F, columns=True),
+            Standardised(child, bounds, live_G, columns=True),
         )
 
     of_parent = find_parts(partners.best_r_F, (parent_Z, child_Z, r_Z), sides, most)
     of_child = find_parts(
         partners.best_r_G, (child_Z, parent_Z, r_Z), lambda: (sides()[1], sides()[0]), most
     )
+    partner_F, r_F = matched(parent.width, parent_E, child_E, r_E)
+    partner_G, r_G = matched(child.width, child_E, parent_E, r_E)
     return EdgeMatches(
-        SideMatches(
-            parent.firings, partners.best_F, partners.best_r_F, mutual_F, match_F, match_r_F,
-            of_parent, min_firings,
+        Side(
+            firings_F=parent.firings,
+            alive_F=live_F,
+            best_F=partners.best_F,
+            best_r_F=partners.best_r_F,
+            mutual_F=mutual_at(threshold, partners.best_F, partners.best_r_F, partners.best_G),
+            partner_F=partner_F,
+            r_F=r_F,
+            **vars(of_parent),
         ),
-        SideMatches(
-            child.firings, partners.best_G, partners.best_r_G, mutual_G, match_G, match_r_G,
-            of_child, min_firings,
+        Side(
+            firings_F=child.firings,
+            alive_F=live_G,
+            best_F=partners.best_G,
+            best_r_F=partners.best_r_G,
+            mutual_F=mutual_at(threshold, partners.best_G, partners.best_r_G, partners.best_F),
+            partner_F=partner_G,
+            r_F=r_G,
+            **vars(of_child),
         ),
         pairs,
-    )  # fmt: skip
+    )

@@ -22,12 +22,12 @@ def extras_of(
 ) -> tuple[Extras, Extras]:
     """The columns of the parent's and the child's table that an edge alone does not give."""
     sides = edge.parent, edge.child
-    unknown = tuple(np.full(len(side.firings), np.nan) for side in sides)
-    cosine = cosines.of_best(edge.parent.best, edge.child.best) if cosines else unknown
+    unknown = tuple(np.full(len(side.firings_F), np.nan) for side in sides)
+    cosine = cosines.of_best(edge.parent.best_F, edge.child.best_F) if cosines else unknown
     p = unknown
     if null:
         p = tuple(
-            p_values(side.best_r, null.best_r(letter), side.firings, side.alive)
+            p_values(side.best_r_F, null.best_r(letter), side.firings_F, side.alive_F)
             for side, letter in zip(sides, "FG", strict=True)
         )
     parent, child = (Extras(cosine[number], p[number], q_values(p[number])) for number in range(2))
@@ -36,7 +36,7 @@ def extras_of(
 
 def curve_rows(edge: EdgeMatches, null: Null | None) -> list[dict[str, float | None]]:
     """Shares by each rule at THRESHOLDS, with those of the null."""
-    columns = curve(edge.pairs, int(edge.parent.alive.sum()))
+    columns = curve(edge.pairs, int(edge.parent.alive_F.sum()))
     chance = null.curve() if null else {}
     rows: list[dict[str, float | None]] = []
     for number, threshold in enumerate(THRESHOLDS):
@@ -56,10 +56,10 @@ def _number(value: float) -> float | None:
 
 def cosine_results(edge: EdgeMatches, cosines: Cosines) -> dict[str, float | None]:
     """Mean cosine of matches; share of live parent features whose match is closest both ways."""
-    matched = np.flatnonzero(edge.parent.match >= 0)
-    partner = edge.parent.match[matched]
-    alive = int(edge.parent.alive.sum())
-    closest_F = cosines.mutually_highest(edge.parent.alive, edge.child.alive)
+    matched = np.flatnonzero(edge.parent.partner_F >= 0)
+    partner = edge.parent.partner_F[matched]
+    alive = int(edge.parent.alive_F.sum())
+    closest_F = cosines.mutually_highest(edge.parent.alive_F, edge.child.alive_F)
     agree = int((closest_F[matched] == partner).sum())
     return {
         "mean": float(cosines.of(matched, partner).mean()) if len(matched) else None,
@@ -69,14 +69,14 @@ def cosine_results(edge: EdgeMatches, cosines: Cosines) -> dict[str, float | Non
 
 def null_arrays(edge: EdgeMatches, null: Null | None) -> dict[str, npt.NDArray[Any]]:
     """Best r and firings of the parent's live features under every shift [shifts, live]."""
-    live = np.flatnonzero(edge.parent.alive)
+    live = np.flatnonzero(edge.parent.alive_F)
     if null is None:
         return {
             "best_r_parent": np.empty((0, len(live))),
             "firings_parent": np.empty((0, len(live)), np.int64),
         }
     best_r_SF = null.best_r("F")[:, live]
-    firings_SF = np.broadcast_to(edge.parent.firings[live], best_r_SF.shape)
+    firings_SF = np.broadcast_to(edge.parent.firings_F[live], best_r_SF.shape)
     return {"best_r_parent": best_r_SF, "firings_parent": firings_SF.astype(np.int64)}
 
 

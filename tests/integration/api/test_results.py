@@ -147,17 +147,16 @@ def test_an_edge_at_any_threshold_is_what_matching_at_it_gives(
         rows = all_pages(api, path, threshold=threshold, side=side, size=20)
         assert [row["feature"] for row in rows] == list(range(FEATURES))
         assert [row["partner"] for row in rows] == [
-            None if one < 0 else one for one in mine.match.tolist()
+            None if one < 0 else one for one in mine.partner_F.tolist()
         ]
-        assert [row["r"] or 0 for row in rows] == np.nan_to_num(mine.match_r).tolist()
+        assert [row["r"] or 0 for row in rows] == np.nan_to_num(mine.r_F).tolist()
         assert [row["status"] for row in rows] == status.tolist()
-        assert [row["mutual"] for row in rows] == mine.mutual.tolist()
-        multiple = np.nan_to_num(mine.parts.multiple_r_F)
+        assert [row["mutual"] for row in rows] == mine.mutual_F.tolist()
+        multiple = np.nan_to_num(mine.multiple_r_F)
         assert [row["multiple_r"] or 0 for row in rows] == multiple.tolist()
         for row in rows:
-            ends = mine.parts.starts_F[row["feature"] : row["feature"] + 2]
-            assert row["parts"] == mine.parts.parts_P[slice(*ends)].tolist()
-        assert [row["firings"] for row in rows] == mine.firings.tolist()
+            assert row["parts"] == mine.parts(row["feature"]).tolist()
+        assert [row["firings"] for row in rows] == mine.firings_F.tolist()
 
 
 def test_controls_move_with_the_threshold(api: TestClient, world: World) -> None:

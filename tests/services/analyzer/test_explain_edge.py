@@ -11,7 +11,7 @@ import pytest
 from services.analyzer import explain_edge as edge
 from services.analyzer.explain import stage
 from shared.stages.stage import StageError
-from tests.support.explanations import (
+from tests.support.explanations.world import (
     PARAMETERS,
     PERSIST,
     SEED,

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from services.analyzer.explain.language_model.answer_store import AnswerStore
-from services.analyzer.explain.language_model.answers import Reason
+from services.analyzer.explain.language_model.feature_answers import Reason
 from services.analyzer.explain.language_model.interview import Interview
 from services.analyzer.explain.language_model.questions import Question
 from services.analyzer.explain.language_model.reply import Reply

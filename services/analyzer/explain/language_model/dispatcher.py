@@ -9,9 +9,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from services.analyzer.explain.language_model.agenda import Agenda
 from services.analyzer.explain.language_model.agreement import check
 from services.analyzer.explain.language_model.answer_store import AnswerStore
-from services.analyzer.explain.language_model.answers import Answers
-from services.analyzer.explain.language_model.client import Away, Client, Unanswered
-from services.analyzer.explain.language_model.examples import Examples, HeldOutWindows
+from services.analyzer.explain.language_model.endpoint import Away, Client, Unanswered
+from services.analyzer.explain.language_model.excerpts import Examples, HeldOutWindows
+from services.analyzer.explain.language_model.feature_answers import Answers
 from services.analyzer.explain.language_model.interview import Interview
 from services.analyzer.explain.language_model.questions import Kind, Question
 from services.analyzer.explain.language_model.reply import Reply

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from services.analyzer.explain.language_model import prompts
-from services.analyzer.explain.language_model.answers import FeatureAnswers, Reason
-from services.analyzer.explain.language_model.examples import Examples, HeldOutWindows
+from services.analyzer.explain.language_model.excerpts import Examples, HeldOutWindows
+from services.analyzer.explain.language_model.feature_answers import FeatureAnswers, Reason
 from services.analyzer.explain.language_model.parsing import (
     LONGEST,
     Unreadable,

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 
-from services.analyzer.explain.language_model.answers import Reason
+from services.analyzer.explain.language_model.feature_answers import Reason
 
 LONGEST = 200  # characters of an explanation
 HIGHEST = 9.0  # level

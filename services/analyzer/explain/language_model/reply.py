@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.analyzer.explain.language_model.answers import Reason
+from services.analyzer.explain.language_model.feature_answers import Reason
 
 LONGEST_TEXT = 20_000  # characters
 MOST_TOKENS = 10_000_000  # of one answer; a server that counts more has not counted

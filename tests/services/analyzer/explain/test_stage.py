@@ -11,7 +11,7 @@ from services.analyzer.explain import outcome, stage
 from services.analyzer.explain.rules import Rule
 from shared.data.token_stream import HeldOut
 from shared.stages.stage import Leave, StageError
-from tests.support.explanations import (
+from tests.support.explanations.world import (
     COMMON,
     CONTEXT,
     EVEN_ONLY,

@@ -14,7 +14,13 @@ from services.analyzer.explanations.held_out import (
     random_starts,
     spread_starts,
 )
-from tests.support.held_out_windows import CONTEXT, CONTEXTS, WINDOW, planted, windows_of
+from tests.support.explanations.held_out_windows import (
+    CONTEXT,
+    CONTEXTS,
+    WINDOW,
+    planted,
+    windows_of,
+)
 from tests.support.planted import codes_of
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from services.analyzer.explanations.marks import marks_of
-from tests.support.held_out_windows import CONTEXT, CONTEXTS, SEED, planted, windows_of
+from tests.support.explanations.held_out_windows import CONTEXT, CONTEXTS, SEED, planted, windows_of
 from tests.support.planted import codes_of
 
 

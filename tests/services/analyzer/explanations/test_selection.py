@@ -15,7 +15,7 @@ from services.analyzer.track.chains import universal_chains
 from services.analyzer.track.fates import Kin, fate_table
 from shared.lineage.explanations.feature_status import FEATURE_STATUSES
 from shared.stages.stage import Input, StageError
-from tests.support.explanations import track_artifact
+from tests.support.explanations.world import track_artifact
 
 
 def test_every_status_has_its_place_in_the_order_of_precedence() -> None:

@@ -152,8 +152,8 @@ def test_an_even_split_or_merge_has_a_correlation_of_70_and_is_reported_as_one(w
     assert counts[f"{way}_child"] == child.shape[1]
     assert (counts["disappear"], counts["emerge"]) == (0, 0)
     side = edge.parent if way == "split" else edge.child
-    np.testing.assert_allclose(side.parts.multiple_r_F, 1, atol=1e-6)
-    assert side.parts.parts_P.reshape(6, 2).tolist() == [[n, n + 6] for n in range(6)]
+    np.testing.assert_allclose(side.multiple_r_F, 1, atol=1e-6)
+    assert side.parts_P.reshape(6, 2).tolist() == [[n, n + 6] for n in range(6)]
 
 
 def equally_rare(rng: np.random.Generator, tokens: int, features: int, firings: int) -> Codes:

@@ -89,13 +89,13 @@ def test_every_live_feature_has_one_fate(
     told = counts["persist"] + counts["emerge"] + counts["split_child"] + counts["merge_child"]
     assert told == counts["alive_child"]
     assert counts["persist_mutual"] <= min(counts["persist_any"], counts["persist_any_child"])
-    assert edge.parent.mutual.sum() == edge.child.mutual.sum()
+    assert edge.parent.mutual_F.sum() == edge.child.mutual_F.sum()
     assert counts["persist"] <= min(counts["persist_any"], counts["persist_any_child"])
     assert sum(counts["best_r_parent"]["counts"]) == counts["alive_parent"]
-    matched = np.flatnonzero(edge.parent.match >= 0)
-    assert (edge.child.match[edge.parent.match[matched]] == matched).all()
-    assert (edge.parent.match_r[matched] >= 0.8).all()
-    assert edge.parent.alive[matched].all()
+    matched = np.flatnonzero(edge.parent.partner_F >= 0)
+    assert (edge.child.partner_F[edge.parent.partner_F[matched]] == matched).all()
+    assert (edge.parent.r_F[matched] >= 0.8).all()
+    assert edge.parent.alive_F[matched].all()
 
 
 def test_candidates_are_all_pairs_from_the_floor_on_so_a_threshold_can_move(
@@ -243,11 +243,11 @@ def test_the_curve_gives_all_three_rules_at_every_threshold(tmp_path: Path) -> N
 def test_mutual_marks_both_features_of_a_pair_that_is_best_both_ways() -> None:
     parent, child = competing(np.random.default_rng(21))
     edge = match_codes(codes_of(parent), codes_of(child), 0.8, 10)
-    marked = np.flatnonzero(edge.parent.mutual)
+    marked = np.flatnonzero(edge.parent.mutual_F)
     assert len(marked) > 3
-    assert (edge.child.best[edge.parent.best[marked]] == marked).all()
-    assert edge.child.mutual[edge.parent.best[marked]].all()
-    assert (edge.parent.best_r[marked] >= 0.8).all()
+    assert (edge.child.best_F[edge.parent.best_F[marked]] == marked).all()
+    assert edge.child.mutual_F[edge.parent.best_F[marked]].all()
+    assert (edge.parent.best_r_F[marked] >= 0.8).all()
 
 
 def test_controls_fill_intervals_p_q_and_the_files(tmp_path: Path) -> None:

@@ -73,10 +73,10 @@ def test_the_stage_reports_the_mean_of_matching_the_rearranged_streams(tmp_path:
     assert first["null"] == results["null"]["share"]
     assert [row["threshold"] for row in results["curve"]] == list(THRESHOLDS)
     with np.load(output / "null.npz", allow_pickle=False) as stored:
-        live = edges[0].parent.alive
+        live = edges[0].parent.alive_F
         for row, edge in zip(stored["best_r_parent"], edges, strict=True):
-            np.testing.assert_allclose(row, np.nan_to_num(edge.parent.best_r[live]), atol=1e-12)
-        assert (stored["firings_parent"] == edges[0].parent.firings[live]).all()
+            np.testing.assert_allclose(row, np.nan_to_num(edge.parent.best_r_F[live]), atol=1e-12)
+        assert (stored["firings_parent"] == edges[0].parent.firings_F[live]).all()
 
 
 def test_features_of_independent_text_keep_no_match_and_a_kept_feature_is_significant(

@@ -11,7 +11,8 @@ from scipy.optimize import nnls
 from services.analyzer.codes import products
 from services.analyzer.codes.products import blocks_of, correlations, firings_together
 from services.analyzer.codes.standardise import Standardised, chunk_bounds
-from shared.lineage.statuses import Fates, statuses
+from shared.lineage.side import Side
+from shared.lineage.statuses import statuses
 from tests.support.oracles import match_codes
 from tests.support.planted import codes_of, firing
 
@@ -25,8 +26,7 @@ def dealt(rng: np.random.Generator, whole: Any, shares: tuple[float, ...]) -> An
 
 
 def parts_of(edge: Any, feature: int) -> list[int]:
-    parts = edge.parent.parts
-    return parts.parts_P[parts.starts_F[feature] : parts.starts_F[feature + 1]].tolist()
+    return edge.parent.parts(feature).tolist()
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_feature_dealt_out_to_several_is_split_into_exactly_these(
     child = np.concatenate([noise, dealt(rng, whole[:, 0], shares)], axis=1)
     edge = match_codes(codes_of(whole), codes_of(child), 0.8, 10)
     assert parts_of(edge, 0) == list(range(30, 30 + len(shares)))
-    assert edge.parent.parts.multiple_r_F[0] == pytest.approx(1, abs=1e-6)
+    assert edge.parent.multiple_r_F[0] == pytest.approx(1, abs=1e-6)
     of_parent, of_child = edge.statuses(0.8)
     assert of_parent.tolist() == ["split"]
     assert of_child.tolist() == ["emerge"] * 30 + ["split"] * len(shares)
@@ -53,7 +53,7 @@ def test_no_more_parts_are_taken_than_allowed_and_fewer_than_two_are_none() -> N
     for most, count in ((0, 0), (1, 0), (2, 2), (3, 3), (4, 4), (9, 4)):
         edge = match_codes(codes_of(whole), child, 0.8, 10, parts=most)
         assert len(parts_of(edge, 0)) == count
-        assert np.isnan(edge.parent.parts.multiple_r_F[0]) == (count == 0)
+        assert np.isnan(edge.parent.multiple_r_F[0]) == (count == 0)
 
 
 def test_the_multiple_correlation_is_that_of_non_negative_least_squares() -> None:
@@ -70,7 +70,7 @@ def test_the_multiple_correlation_is_that_of_non_negative_least_squares() -> Non
         target -= target.mean()
         weights, _ = nnls(centred[:, parts], target)
         expected = np.corrcoef(target, centred[:, parts] @ weights)[0, 1]
-        found = edge.parent.parts.multiple_r_F[feature]
+        found = edge.parent.multiple_r_F[feature]
         assert found == pytest.approx(expected, abs=1e-6)
 
 
@@ -79,8 +79,8 @@ def test_parts_do_not_depend_on_the_threshold() -> None:
     whole = firing(rng, TOKENS, 6, 0.02)
     child = np.concatenate([dealt(rng, whole[:, n], (0.6, 0.4)) for n in range(6)], axis=1)
     low, high = (match_codes(codes_of(whole), codes_of(child), t, 10) for t in (0.5, 0.95))
-    np.testing.assert_array_equal(low.parent.parts.parts_P, high.parent.parts.parts_P)
-    np.testing.assert_array_equal(low.parent.parts.multiple_r_F, high.parent.parts.multiple_r_F)
+    np.testing.assert_array_equal(low.parent.parts_P, high.parent.parts_P)
+    np.testing.assert_array_equal(low.parent.multiple_r_F, high.parent.multiple_r_F)
     # At .5 the larger part is a match of its own.
     assert set(low.statuses(0.5)[0].tolist()) == {"persist"}
     assert set(high.statuses(0.95)[0].tolist()) == {"split"}
@@ -92,7 +92,7 @@ def test_two_noisy_copies_of_a_feature_are_no_split() -> None:
     copies = [whole * (rng.random(whole.shape) < 0.54) for _ in range(2)]
     edge = match_codes(codes_of(whole), codes_of(np.concatenate(copies, axis=1)), 0.8, 10)
     both = np.corrcoef(whole.T, (copies[0] + copies[1]).T)[:10, 10:].diagonal()
-    would_be = (both >= 0.8) & (edge.parent.best_r < 0.8)
+    would_be = (both >= 0.8) & (edge.parent.best_r_F < 0.8)
     assert would_be.sum() >= 8
     assert set(edge.statuses(0.8)[0][would_be].tolist()) == {"disappear"}
 
@@ -138,24 +138,30 @@ def test_a_part_with_a_match_of_its_own_makes_no_split() -> None:
 # ----------------------------------------------------------------------------- statuses
 
 
-def fates(alive: Any, match: Any, multiple_r: Any, parts: list[list[int]]) -> Fates:
-    return Fates(
-        np.array(alive, bool),
-        np.array(match),
-        np.array(multiple_r, np.float64),
-        np.cumsum([0, *map(len, parts)]),
-        np.array([part for own in parts for part in own], np.int64),
+def side(alive: Any, match: Any, multiple_r: Any, parts: list[list[int]]) -> Side:
+    blank = np.zeros(len(alive))
+    return Side(
+        firings_F=blank.astype(int),
+        alive_F=np.array(alive, bool),
+        best_F=blank.astype(int),
+        best_r_F=blank,
+        mutual_F=blank.astype(bool),
+        partner_F=np.array(match),
+        r_F=blank,
+        multiple_r_F=np.array(multiple_r, np.float64),
+        starts_F=np.cumsum([0, *map(len, parts)]),
+        parts_P=np.array([part for own in parts for part in own], np.int64),
     )
 
 
 def test_persist_goes_before_split_before_merge_and_rare_comes_last() -> None:
     nan = np.nan
     # 0 persists; 1 = children 1 + 2; 2 and 3 are parts of child 3, and 2 = children 1 + 4 too.
-    parent = fates(
+    parent = side(
         [1, 1, 1, 1, 0, 1], [0, -1, -1, -1, -1, -1], [0.9, 0.85, 0.81, nan, nan, 0.79],
         [[1, 2], [1, 2], [1, 4], [], [], [1, 2]],
     )  # fmt: skip
-    child = fates(
+    child = side(
         [1, 1, 1, 1, 1, 0], [0, -1, -1, -1, -1, -1], [nan, nan, nan, 0.9, nan, nan],
         [[], [], [], [2, 3], [], []],
     )  # fmt: skip
@@ -165,8 +171,8 @@ def test_persist_goes_before_split_before_merge_and_rare_comes_last() -> None:
 
 
 def test_features_without_parts_are_told_by_their_matches_alone() -> None:
-    side = fates([1, 0], [-1, -1], [np.nan, np.nan], [[], []])
-    assert [found.tolist() for found in statuses(0.8, side, side)] == [
+    alone = side([1, 0], [-1, -1], [np.nan, np.nan], [[], []])
+    assert [found.tolist() for found in statuses(0.8, alone, alone)] == [
         ["disappear", "rare"],
         ["emerge", "rare"],
     ]

@@ -6,16 +6,16 @@ import json
 import os
 from pathlib import Path
 
-from services.analyzer.explain.language_model import ask, client
+from services.analyzer.explain.language_model import ask, endpoint
 from shared.stages.explain import LanguageModel
 from shared.stages.stage import Stage
-from tests.support.planted_features import planted
+from tests.support.explanations.planted_features import planted
 
 
 def run(stage: Stage) -> None:
     """What is answered, as a file; `pid_file` tells a test whom to kill."""
     Path(stage.parameters["pid_file"]).write_text(f"{os.getpid()} {stage.checkpoints.parent}")
-    client.PATIENCE = stage.parameters["patience"]
+    endpoint.PATIENCE = stage.parameters["patience"]
     model = LanguageModel.model_validate(stage.parameters["language_model"])
     answers = ask(stage, model, planted(stage.parameters["features"]))
     rows = [

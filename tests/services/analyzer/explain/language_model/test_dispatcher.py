@@ -20,13 +20,14 @@ from services.analyzer.explain.language_model import (
     HeldOutWindows,
     Reason,
     ask,
-    client,
+    endpoint,
 )
 from services.analyzer.explain.language_model.answer_store import SEGMENT
 from shared.resolve.explainer import PROMPTS, endpoint_digest, explainer_settings
 from shared.settings import Settings
 from shared.stages.explain import LanguageModel
 from shared.stages.stage import Hindered, Leave, Stage, StageError
+from tests.support.explanations.planted_features import fires, planted
 from tests.support.fake_services.language_model import (
     KEY,
     MODEL,
@@ -35,7 +36,6 @@ from tests.support.fake_services.language_model import (
     language_model_server,
     problem,
 )
-from tests.support.planted_features import fires, planted
 from tests.support.stages import make_stage
 
 
@@ -46,8 +46,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LanguageModelServer]:
         monkeypatch.setenv("LINEAMENT_EXPLAIN_URL", one.url)
         monkeypatch.setenv("LINEAMENT_EXPLAIN_MODEL", MODEL)
         monkeypatch.setenv("LINEAMENT_EXPLAIN_KEY", KEY)
-        monkeypatch.setattr(client, "FIRST_PAUSE", 0.01)
-        monkeypatch.setattr(client, "LONGEST_PAUSE", 0.02)
+        monkeypatch.setattr(endpoint, "FIRST_PAUSE", 0.01)
+        monkeypatch.setattr(endpoint, "LONGEST_PAUSE", 0.02)
         yield one
 
 
@@ -336,12 +336,12 @@ def test_retry_after_is_honoured_by_all_requests(
     ],
 )
 def test_retry_after_is_a_number_of_seconds(value: str | None, seconds: float | None) -> None:
-    assert client.retry_after(value) == seconds
+    assert endpoint.retry_after(value) == seconds
 
 
 def test_retry_after_may_be_a_date() -> None:
     later = email.utils.formatdate(time.time() + 90, usegmt=True)
-    assert client.retry_after(later) == pytest.approx(90, abs=2)
+    assert endpoint.retry_after(later) == pytest.approx(90, abs=2)
 
 
 def test_a_redirect_to_another_server_is_not_followed(
@@ -358,7 +358,7 @@ def test_a_redirect_to_another_server_is_not_followed(
 def test_an_answer_that_comes_in_drops_is_not_waited_for(
     server: LanguageModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "PATIENCE", 0.2)
+    monkeypatch.setattr(endpoint, "PATIENCE", 0.2)
     monkeypatch.setenv("LINEAMENT_EXPLAIN_TIMEOUT", "0.3")
     server.drops = 0.05
     began = time.monotonic()
@@ -370,7 +370,7 @@ def test_an_answer_that_comes_in_drops_is_not_waited_for(
 def test_a_server_that_always_fails_hinders_the_stage_and_says_no_secret(
     server: LanguageModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "PATIENCE", 0.3)
+    monkeypatch.setattr(endpoint, "PATIENCE", 0.3)
     monkeypatch.setenv("LINEAMENT_EXPLAIN_TIMEOUT", "0.1")
     server.instead = lambda body, kind: problem(503, "away")
     with pytest.raises(Hindered, match=r"is away \(it failed \(503\)\)") as error:
@@ -392,7 +392,7 @@ def test_a_server_that_is_not_there_hinders_the_stage(
     server: LanguageModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LINEAMENT_EXPLAIN_URL", "http://127.0.0.1:9/v1")
-    monkeypatch.setattr(client, "PATIENCE", 0.2)
+    monkeypatch.setattr(endpoint, "PATIENCE", 0.2)
     monkeypatch.setenv("LINEAMENT_EXPLAIN_TIMEOUT", "0.05")
     with pytest.raises(Hindered, match="could not be reached"):
         ask(stage(tmp_path), model(), planted(1))
@@ -401,7 +401,7 @@ def test_a_server_that_is_not_there_hinders_the_stage(
 def test_a_server_that_is_too_slow_hinders_the_stage(
     server: LanguageModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "PATIENCE", 0.2)
+    monkeypatch.setattr(endpoint, "PATIENCE", 0.2)
     monkeypatch.setenv("LINEAMENT_EXPLAIN_TIMEOUT", "0.2")
     server.delay = 1.0
     with pytest.raises(Hindered, match="took too long"):
@@ -427,7 +427,7 @@ def test_a_last_request_that_always_fails_is_given_up_after_three_absences(
     server: LanguageModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LINEAMENT_EXPLAIN_CONCURRENCY", "1")
-    monkeypatch.setattr(client, "PATIENCE", 0.2)
+    monkeypatch.setattr(endpoint, "PATIENCE", 0.2)
     monkeypatch.setenv("LINEAMENT_EXPLAIN_TIMEOUT", "0.05")
     server.instead = lambda body, kind: problem(500, "bug") if kind == "fuzz" else None
     resume = None
@@ -616,7 +616,7 @@ def test_a_stage_that_is_asked_to_leave_keeps_what_is_under_way(
 def test_what_was_answered_before_the_server_went_away_is_stored(
     server: LanguageModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "PATIENCE", 0.3)
+    monkeypatch.setattr(endpoint, "PATIENCE", 0.3)
     monkeypatch.setenv("LINEAMENT_EXPLAIN_TIMEOUT", "0.1")
     server.instead = lambda body, kind: problem(500, "x") if len(server.kinds) >= 9 else None
     with pytest.raises(Hindered):

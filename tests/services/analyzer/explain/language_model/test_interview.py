@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.analyzer.explain.language_model.examples import Examples, HeldOutWindows
+from services.analyzer.explain.language_model.excerpts import Examples, HeldOutWindows
 from services.analyzer.explain.language_model.interview import BATCH, Interview
 from services.analyzer.explain.language_model.questions import VERDICTS, Kind, Question
 from services.analyzer.explain.language_model.reply import Reply
 from services.analyzer.explanations.marks import marks_of
 from services.analyzer.explanations.scores.registry import quizzes
 from shared.lineage.explanations.scores import SCORES
-from tests.support.held_out_windows import planted as planted_codes
-from tests.support.held_out_windows import windows_of
+from tests.support.explanations.held_out_windows import planted as planted_codes
+from tests.support.explanations.held_out_windows import windows_of
+from tests.support.explanations.planted_features import planted
 from tests.support.planted import codes_of
-from tests.support.planted_features import planted
 
 
 def asked(examples: Examples, windows: HeldOutWindows) -> list[Question]:

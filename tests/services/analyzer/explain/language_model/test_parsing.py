@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from services.analyzer.explain.language_model.answers import Reason
+from services.analyzer.explain.language_model.feature_answers import Reason
 from services.analyzer.explain.language_model.parsing import (
     Unreadable,
     read_explanation,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.analyzer.explain.language_model.answers import Reason
+from services.analyzer.explain.language_model.feature_answers import Reason
 from services.analyzer.explain.language_model.reply import Reply, expected_digits, read_reply
 from tests.support.fake_services.language_model import entry
 

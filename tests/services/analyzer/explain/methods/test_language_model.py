@@ -23,7 +23,7 @@ from shared.resolve.explainer import PROMPTS, endpoint_digest, explainer_setting
 from shared.settings import Settings
 from shared.stages.explain import LanguageModel
 from shared.stages.stage import Stage, StageError
-from tests.support.explanations import (
+from tests.support.explanations.world import (
     COMMON,
     CONTEXT,
     EVEN_ONLY,

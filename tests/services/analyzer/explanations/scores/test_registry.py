@@ -20,7 +20,7 @@ from services.analyzer.explanations.scores.registry import (
 from services.analyzer.explanations.scores.trial import Quiz, Trial, Verdicts
 from shared.arrays import FloatArray
 from shared.lineage.explanations.scores import MAIN, SCORES, Score
-from tests.support.held_out_windows import SEED, planted, windows_of
+from tests.support.explanations.held_out_windows import SEED, planted, windows_of
 from tests.support.planted import codes_of
 
 HELPERS = {"__init__", "registry", "trial", "balanced_accuracy"}

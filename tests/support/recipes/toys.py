@@ -1,6 +1,6 @@
 """Runs in a copy of the tree with the toys of tests/test_recipes.py; prints one JSON object.
 
-    python -m tests.support.toy_entries DIRECTORY
+    python -m tests.support.recipes.toys DIRECTORY
 
 From a spec that names both toys to their artifacts, by the functions that a worker runs.
 """

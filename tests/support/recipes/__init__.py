@@ -1,0 +1,1 @@
+"""Entries that a test adds to a copy of the tree."""
