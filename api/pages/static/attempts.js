@@ -28,10 +28,10 @@ function content(stage, url) {
   const parts = [];
   if (stage.failure) parts.push(element("p", stage.failure.reason, { className: "reason" }));
   if (stage.attempts.length) parts.push(attemptsTable(stage.attempts, `${url}/log`));
-  else parts.push(element("p", "No attempt has begun yet.", { className: "quiet" }));
+  else parts.push(element("p", "No attempt has started yet.", { className: "quiet" }));
   const words = JSON.stringify(stage.parameters, null, 1);
   const parameters = element("details", [element("summary", "Parameters"), element("pre", words)]);
-  const all = element("a", "everything known of it", { href: url });
+  const all = element("a", "all details of this stage", { href: url });
   return [...parts, parameters, element("p", all)];
 }
 

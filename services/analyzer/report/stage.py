@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from services.analyzer.report.figures.png import images
+from services.analyzer.report import images
 from services.analyzer.report.inputs.inputs import read_inputs
 from services.analyzer.report.page import page
 from services.analyzer.report.results import results

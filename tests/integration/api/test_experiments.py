@@ -394,7 +394,7 @@ def test_the_first_page_leads_to_older_experiments(client: TestClient) -> None:
     assert numbers[0] not in first
     assert numbers[0] in second
     assert 'rel="prev"' in second
-    assert "No experiment is like this" in client.get("/?name=nothing&state=failed").text
+    assert "No experiments match this filter" in client.get("/?name=nothing&state=failed").text
 
 
 def test_an_experiments_page_shows_stages_and_where_its_events_go_on(

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import plotly.graph_objects as go
+from matplotlib.figure import Figure as Sheet
 
-from services.analyzer.report.figures.theme import (
-    DISAPPEAR,
-    EMERGE,
-    NEUTRAL,
-    PERSIST,
-    Panel,
-    axis,
-    base_layout,
-)
+from services.analyzer.report.figures.drawing import canvas
+from services.analyzer.report.figures.drawing.theme import NEUTRAL, PERSIST, axis, base_layout
+from services.analyzer.report.figures.registry import Figure, Panel, Results
+from services.analyzer.report.histograms import middles
+from services.analyzer.report.text import short
 
 HEIGHT = 260
-# Kinds of features, from the parent's own to the child's own, their words and colours.
-KINDS = (
-    ("parent", "only in the parent", DISAPPEAR),
-    ("false_parent", "only in the parent by norm, refuted", "#e5a98a"),
-    ("shared", "shared", PERSIST),
-    ("false_child", "only in the child by norm, refuted", "#8fcab7"),
-    ("child", "only in the child", EMERGE),
-)
-
-
-def middles(histogram: Mapping[str, Any]) -> list[tuple[float, float, int]]:
-    """Middle, width and count of every bin."""
-    bins = pairwise(histogram["edges"])
-    return [
-        ((low + high) / 2, high - low, number)
-        for (low, high), number in zip(bins, histogram["counts"], strict=True)
-    ]
+Pair = tuple[int, Mapping[str, Any]]  # its number among all pairs, which makes its id
 
 
 def figure(pair: Mapping[str, Any]) -> go.Figure:
@@ -76,16 +57,51 @@ def figure(pair: Mapping[str, Any]) -> go.Figure:
     )
 
 
-def panel(pair: Mapping[str, Any], place: int) -> Panel | None:
-    """The histogram of one pair in its place; None where it was not measured."""
-    if not pair["relative_norm"]:
-        return None
-    return Panel(
-        id=f"figure-crosscoder-{place}",
-        figure=figure(pair),
-        height=HEIGHT,
-        min_width=260,
-        title=f"{pair['parent']} → {pair['child']}",
-        alternative=f"histogram of the relative decoder norms of a crosscoder of {pair['parent']} "
-        f"and {pair['child']}: 0 is the parent alone, 1 the child alone",
-    )
+def parts(results: Results) -> dict[str, list[Pair]]:
+    """The pairs of models of each group whose norms were measured."""
+    numbers = count()
+    return {
+        group: [
+            (number, pair)
+            for pair, number in zip(pairs.values(), numbers, strict=False)
+            if pair["relative_norm"]
+        ]
+        for group, pairs in results["crosscoders"].items()
+    }
+
+
+def panels(pairs: Sequence[Pair]) -> list[Panel]:
+    """One small histogram for every pair."""
+    return [
+        Panel(
+            id=f"figure-crosscoder-{number}",
+            figure=figure(pair),
+            height=HEIGHT,
+            min_width=260,
+            title=f"{pair['parent']} → {pair['child']}",
+            alternative=f"histogram of the relative decoder norms of a crosscoder of "
+            f"{pair['parent']} and {pair['child']}: 0 is the parent alone, 1 the child alone",
+        )
+        for number, pair in pairs
+    ]
+
+
+def picture(pairs: Sequence[Pair]) -> Sheet:
+    """A small histogram of relative norms for every pair of models."""
+    figure, plots = canvas.small_plots(len(pairs))
+    for axes, (_, pair) in zip(plots, pairs, strict=True):
+        bins = middles(pair["relative_norm"])
+        x, widths, heights = zip(*bins, strict=True)
+        axes.bar(x, heights, width=widths, color=PERSIST, alpha=0.8, linewidth=0)
+        axes.axvline(0.5, color=NEUTRAL, linestyle=":", linewidth=0.9)
+        axes.set_xlim(0, 1)
+        title = f"{short(pair['parent'], 17)} → {short(pair['child'], 17)}"
+        canvas.dress(axes, title, "share of the norm in the child", "features", size=11)
+    return figure
+
+
+FIGURE = Figure(
+    parts=parts,
+    panels=lambda _, pairs, __: panels(pairs),
+    picture=lambda _, pairs: picture(pairs),
+)

@@ -9,20 +9,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Sheet
 
-from services.analyzer.report.figures.text import number
-from services.analyzer.report.figures.theme import (
+from services.analyzer.report.figures.drawing import canvas
+from services.analyzer.report.figures.drawing.theme import (
     CEILING,
     NEUTRAL,
+    PERCENT,
     PERSIST,
-    Panel,
     axis,
     base_layout,
 )
+from services.analyzer.report.figures.registry import Figure, Panel, compared
+from services.analyzer.report.text import number, short
 
 HEIGHT = 210
-TICKS = [0, 25, 50, 75, 100]
-PERCENT = {"tickvals": TICKS, "ticktext": [f"{tick} %" for tick in TICKS]}
 # Which value of a point, its name, colour, and how it is drawn by Plotly and by matplotlib.
 LINES = (
     ("share", "one-to-one", PERSIST, "solid", "-"),
@@ -95,11 +97,11 @@ def _interval(edge: Mapping[str, Any]) -> go.Scatter:
     )
 
 
-def panels(edges: Sequence[Mapping[str, Any]], tracking: int) -> list[Panel]:
-    """One small figure for every edge with a curve."""
+def panels(edges: Sequence[Mapping[str, Any]], place: int) -> list[Panel]:
+    """One small figure for every edge."""
     return [
         Panel(
-            id=f"figure-curve-{tracking}-{place}",
+            id=f"figure-curve-{place}-{nth}",
             figure=figure(edge),
             height=HEIGHT,
             min_width=190,
@@ -107,6 +109,44 @@ def panels(edges: Sequence[Mapping[str, Any]], tracking: int) -> list[Panel]:
             alternative=f"share of the live features of {edge['parent']} that persist in "
             f"{edge['child']}, its ceiling and chance, over thresholds from 0.5 to 0.95",
         )
-        for place, edge in enumerate(edges)
-        if edge["curve"]
+        for nth, edge in enumerate(edges)
     ]
+
+
+def picture(edges: Sequence[Mapping[str, Any]]) -> Sheet:
+    """A small plot for every edge: its share over the thresholds, with ceiling and chance."""
+    figure, plots = canvas.small_plots(len(edges))
+    for axes, edge in zip(plots, edges, strict=True):
+        low, high = (line(edge["curve"], name) for name in reversed(BAND))
+        if low[0] == high[0]:
+            axes.fill_between(low[0], low[1], high[1], color=PERSIST, alpha=0.22, linewidth=0)
+        for name, words, color, _, style in LINES:
+            x, y = line(edge["curve"], name)
+            if x:
+                axes.plot(x, y, color=color, linewidth=1.2, linestyle=style, label=words)
+        _error_bar(axes, edge)
+        axes.set_xlim(0.49, 0.96)
+        axes.set_ylim(0, 100)
+        title = f"{short(edge['parent'], 17)} → {short(edge['child'], 17)}"
+        canvas.dress(axes, title, "r at least", "% of live features", size=11)
+        axes.legend(fontsize=6.5, frameon=False)
+    return figure
+
+
+def _error_bar(axes: Axes, edge: Mapping[str, Any]) -> None:
+    """The share at the threshold with its interval."""
+    if not edge["interval"] or edge["share"] is None:
+        return
+    low, high = (100 * end for end in edge["interval"])
+    share = 100 * edge["share"]
+    error = [[max(0.0, share - low)], [max(0.0, high - share)]]
+    axes.errorbar([edge["threshold"]], [share], yerr=error, color=PERSIST, capsize=2, markersize=3)
+
+
+FIGURE = Figure(
+    parts=lambda results: {
+        name: [edge for edge in edges if edge["curve"]] for name, edges in compared(results).items()
+    },
+    panels=lambda _, edges, place: panels(edges, place),
+    picture=lambda _, edges: picture(edges),
+)

@@ -6,20 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure as Sheet
+from matplotlib.patches import Rectangle
 
-from services.analyzer.report.figures.text import number
-from services.analyzer.report.figures.theme import DISAPPEAR, Panel, axis, base_layout
+from services.analyzer.report.figures.drawing import canvas
+from services.analyzer.report.figures.drawing.theme import DISAPPEAR, PERSIST, axis, base_layout
+from services.analyzer.report.figures.registry import Figure, Panel
+from services.analyzer.report.text import number, short, sparsity
 
 CELL = 62  # pixels
 FRAME = {"color": DISAPPEAR, "width": 3}  # of the recommended cell
-WORDS = {"k": "k", "l0": "target L0", "l1": "L1 weight"}
-
-
-def sparsity(cell: Mapping[str, Any]) -> str:
-    """What a cell asked of sparsity: "k = 32"."""
-    name = WORDS.get(cell["sparsity_by"], "sparsity")
-    value = cell["sparsity"]
-    return name if value is None else f"{name} = {value:g}"
 
 
 def grid(
@@ -82,8 +79,7 @@ def figure(values: Mapping[str, Any]) -> go.Figure:
     )
 
 
-def panel(name: str, values: Mapping[str, Any], place: int) -> Panel:
-    """The heat map of one grid in its place."""
+def _panel(name: str, values: Mapping[str, Any], place: int) -> Panel:
     made = figure(values)
     columns = len(grid(values["cells"])[0])
     return Panel(
@@ -96,3 +92,36 @@ def panel(name: str, values: Mapping[str, Any], place: int) -> Panel:
         "the table beside it has the numbers",
         max_width=130 + 150 * columns,
     )
+
+
+def picture(name: str, values: Mapping[str, Any]) -> Sheet:
+    """The heat map of a grid, the recommended cell framed."""
+    columns, rows, places = grid(values["cells"])
+    heat = ceilings(values["cells"], places)
+    width, height = 110 * len(columns), 62 * len(rows)
+    figure = canvas.sheet(width + 130, height + 110)
+    axes = canvas.region(figure, 100, 60, width, height)
+    colors = LinearSegmentedColormap.from_list("shade", ["#ffffff", PERSIST])
+    filled = [[0.0 if value is None else value for value in row] for row in heat]
+    axes.imshow(filled, vmin=0, vmax=1.15, cmap=colors, aspect="auto")
+    for row, line in enumerate(places):
+        for column, place in enumerate(line):
+            words = number(heat[row][column], 2)
+            axes.text(column, row, words, ha="center", va="center", fontsize=9)
+            if place is not None and place == values["recommended"]:
+                frame = Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, fill=False)
+                frame.set(edgecolor=DISAPPEAR, linewidth=2)
+                axes.add_patch(frame)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    title = f"Ceiling of {short(str(values['model'] or name), 24)}"
+    canvas.dress(axes, title, "sparsity", "features", size=11)
+    axes.grid(visible=False)
+    return figure
+
+
+FIGURE = Figure(
+    parts=lambda results: results["stability"],
+    panels=lambda name, values, place: [_panel(name, values, place)],
+    picture=picture,
+)

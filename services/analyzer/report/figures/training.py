@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
+from matplotlib.figure import Figure as Sheet
 
-from services.analyzer.report.figures.drawing import markup
-from services.analyzer.report.figures.text import short
-from services.analyzer.report.figures.theme import EMERGE, PERSIST, Panel, axis, base_layout
+from services.analyzer.report.figures.drawing import canvas
+from services.analyzer.report.figures.drawing.shapes import markup
+from services.analyzer.report.figures.drawing.theme import EMERGE, PERSIST, axis, base_layout
+from services.analyzer.report.figures.registry import Figure, Panel
+from services.analyzer.report.text import short
 
 HEIGHT = 300
 LINES = (
@@ -51,8 +54,7 @@ def figure(run: Mapping[str, Any]) -> go.Figure:
     )
 
 
-def panel(run: Mapping[str, Any], place: int) -> Panel:
-    """The figure of one run in its place."""
+def _panel(run: Mapping[str, Any], place: int) -> Panel:
     return Panel(
         id=f"figure-training-{place}",
         figure=figure(run),
@@ -62,3 +64,29 @@ def panel(run: Mapping[str, Any], place: int) -> Panel:
         alternative=f"features that are new and features that last, over the checkpoints of "
         f"{run['run']}; the table below has the numbers",
     )
+
+
+def picture(run: Mapping[str, Any]) -> Sheet:
+    """Features that are new and features that last, over the checkpoints of a run."""
+    points = run["points"]
+    width = max(420, 84 * len(points))
+    figure = canvas.sheet(width + 110, 340)
+    axes = canvas.region(figure, 80, 60, width, 230)
+    for name, words, color in LINES:
+        known = [(x, 100 * p[name]) for x, p in enumerate(points) if p[name] is not None]
+        x, y = [one[0] for one in known], [one[1] for one in known]
+        axes.plot(x, y, color=color, marker="o", markersize=3.5, label=words)
+    names = [canvas.drawable(short(point["model"], 14)) for point in points]
+    axes.set_xticks(range(len(points)), names)
+    axes.set_ylim(0, 104)
+    title = f"Training of {short(run['run'], 30)}"
+    canvas.dress(axes, title, "checkpoint", "% of the live features")
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+FIGURE = Figure(
+    parts=lambda results: {f"{run['tracking']}/{run['run']}": run for run in results["along"]},
+    panels=lambda _, run, place: [_panel(run, place)],
+    picture=lambda _, run: picture(run),
+)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from services.analyzer.report.figures.text import percent
+from services.analyzer.report.text import percent
 
 
 def exact(value: float | None, text: str) -> Markup:

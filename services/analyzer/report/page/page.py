@@ -12,13 +12,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
-from services.analyzer.report.figures.explanations import named
-from services.analyzer.report.figures.lineage import made_how
-from services.analyzer.report.figures.stability import sparsity
-from services.analyzer.report.figures.text import compact, count, listed, number, percent, plain
+from services.analyzer.report.figures.drawing.strips import peak
 from services.analyzer.report.page.explanations import declared, explained_rows
 from services.analyzer.report.page.numbers import exact, exact_range, shares_in_words, visible
 from services.analyzer.report.page.panels import panels
+from services.analyzer.report.text import (
+    compact,
+    count,
+    listed,
+    made_how,
+    named,
+    number,
+    percent,
+    plain,
+    sparsity,
+)
 from shared.lineage.shares import LEAST_RANGE
 
 GOOD_F1 = 0.8  # from here on a feature is called a feature of its label
@@ -154,6 +162,7 @@ def _environment() -> Environment:
     environment.filters["visible"] = visible
     environment.filters["listed"] = listed
     environment.filters["plain"] = plain
+    environment.filters["peak"] = peak
     environment.filters["named"] = named
     environment.filters["made_how"] = made_how
     environment.globals["shaded"] = shaded

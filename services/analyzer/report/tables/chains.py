@@ -1,11 +1,18 @@
-"""CSV tables of merges, checkpoints, stability grids and crosscoders."""
+"""CSV tables of what follows from several edges: merges, what comes back, runs of training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-Row = dict[str, Any]
+from services.analyzer.report.tables.tables import Row, Source, Table
+
+
+def tables(source: Source) -> Iterator[Table]:
+    """Three tables: merges.csv, regained.csv and training.csv."""
+    yield Table("merges", merges(source.results))
+    yield Table("regained", source.results["regained"])
+    yield Table("training", training(source.results))
 
 
 def merges(results: Mapping[str, Any]) -> list[Row]:
@@ -26,34 +33,4 @@ def training(results: Mapping[str, Any]) -> list[Row]:
         {"tracking": run["tracking"], "run": run["run"], **point}
         for run in results["along"]
         for point in run["points"]
-    ]
-
-
-def stability(results: Mapping[str, Any]) -> list[Row]:
-    """One row for each cell of each grid; recommended is 1 for the cell to use."""
-    return [
-        {
-            "grid": name,
-            "cell": number,
-            **{key: cell[key] for key in cell if key != "interval"},
-            "ceiling_low": (cell["interval"] or (None, None))[0],
-            "ceiling_high": (cell["interval"] or (None, None))[1],
-            "recommended": int(number == values["recommended"]),
-        }
-        for name, values in results["stability"].items()
-        for number, cell in enumerate(values["cells"])
-    ]
-
-
-def crosscoders(results: Mapping[str, Any]) -> list[Row]:
-    """One row for each pair of models of each group, kinds of features in columns."""
-    apart = ("kinds", "kinds_shares", "relative_norm")
-    return [
-        {
-            "group": group,
-            **{key: pair[key] for key in pair if key not in apart},
-            **{f"kind_{kind}": number for kind, number in pair["kinds"].items()},
-        }
-        for group, pairs in results["crosscoders"].items()
-        for pair in pairs.values()
     ]

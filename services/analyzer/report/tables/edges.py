@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
-Row = dict[str, Any]
+from services.analyzer.report.histograms import bins
+from services.analyzer.report.tables.tables import Row, Source, Table, ends
+
 APART = ("best_r", "curve", "scaling", "cosine")  # not one number each
+
+
+def tables(source: Source) -> Iterator[Table]:
+    """Four tables: edges.csv, ancestors.csv, curve.csv and best_r.csv."""
+    yield Table("edges", edges(source.results["edges"]))
+    yield Table("ancestors", edges(source.results["ancestors"]))
+    yield Table("curve", curve(source.results))
+    yield Table("best_r", best_r(source.results))
 
 
 def edges(found: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -23,12 +32,11 @@ def edges(found: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def _flat(values: Mapping[str, Any]) -> Row:
-    """The values with every pair under two names."""
+    """The values with every interval in two columns."""
     found: Row = {}
     for key, value in values.items():
         if "interval" in key:
-            low, high = value or (None, None)
-            found |= {f"{key}_low": low, f"{key}_high": high}
+            found |= ends(key, value)
         else:
             found[key] = value
     return found
@@ -58,9 +66,3 @@ def best_r(results: Mapping[str, Any]) -> list[Row]:
         if histogram
         for low, high, features_ in bins(histogram)
     ]
-
-
-def bins(histogram: Mapping[str, Any]) -> Iterator[tuple[float, float, float]]:
-    """Lower edge, upper edge and count of each bin."""
-    for (low, high), counted in zip(pairwise(histogram["edges"]), histogram["counts"], strict=True):
-        yield low, high, counted

@@ -6,14 +6,13 @@ are read.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from services.analyzer.report.inputs.explanations import shown_row, sources
+from services.analyzer.report.tables.tables import Row, Source, Table, ends
 from shared.lineage.explanations import scores as declared
 from shared.lineage.explanations.artifact import COLUMNS, FILE, best, with_names
 from shared.lineage.explanations.explained_edge import SIDES
@@ -21,26 +20,20 @@ from shared.lineage.explanations.scores import MAIN
 from shared.lineage.explanations.shown import harmless
 from shared.stages.stage import Input
 
-Row = dict[str, Any]
 WHOLE = ("features", "explained", "failed", "scored", "covered", *declared.COLUMNS)
 CROSS = ("feature", "status", "partner", "partner_r", MAIN.column, "cross")
 
 
-def write(results: Mapping[str, Any], inputs: Mapping[str, Input], directory: Path) -> None:
-    """Write explanations.csv and cross_scores.csv where there is something to write."""
-    if results["explanation_scores"]:
+def tables(source: Source) -> Iterator[Table]:
+    """Four tables: every explanation and cross-score, and their means by model and by edge."""
+    if source.results["explanation_scores"]:
         columns = ["tracking", "model", "method", *COLUMNS]
-        _write(directory / "explanations.csv", columns, _explanations(results, inputs))
-    if results["explained_edges"]:
+        yield Table("explanations", _explanations(source.results, source.inputs), columns)
+    if source.results["explained_edges"]:
         columns = ["tracking", "parent", "child", "method", *CROSS]
-        _write(directory / "cross_scores.csv", columns, _cross(results, inputs))
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterator[Row]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        yield Table("cross_scores", _cross(source.results, source.inputs), columns)
+    yield Table("explanation_scores", scores(source.results))
+    yield Table("explained_edges", edges(source.results))
 
 
 def _explanations(results: Mapping[str, Any], inputs: Mapping[str, Input]) -> Iterator[Row]:
@@ -71,10 +64,10 @@ def scores(results: Mapping[str, Any]) -> list[Row]:
     for one in results["explanation_scores"]:
         place = {name: one[name] for name in ("tracking", "model", "method", "label")}
         whole = {name: one[name] for name in (*WHOLE, "requests", "tokens")}
-        rows.append({**place, "status": "all", **whole, **_ends("interval", one["interval"])})
+        rows.append({**place, "status": "all", **whole, **ends("interval", one["interval"])})
         for status, part in one["statuses"].items():
             known = {name: part.get(name) for name in ("features", "explained", MAIN.column)}
-            interval = _ends("interval", part.get("interval"))
+            interval = ends("interval", part.get("interval"))
             rows.append({**place, "status": status, **known, **interval})
     return rows
 
@@ -91,15 +84,10 @@ def edges(results: Mapping[str, Any]) -> list[Row]:
             plain = {
                 name: values[name] for name in ("features", MAIN.column, "cross", "difference")
             }
-            ends = _ends("interval", values["interval"])
-            ends |= _ends("difference_interval", values["difference_interval"])
-            rows.append({**place, "status": side, **plain, **ends})
+            interval = ends("interval", values["interval"])
+            interval |= ends("difference_interval", values["difference_interval"])
+            rows.append({**place, "status": side, **plain, **interval})
     return rows
-
-
-def _ends(name: str, interval: Sequence[float] | None) -> Row:
-    low, high = interval or ("", "")
-    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def names(

@@ -1,18 +1,25 @@
-"""The CSV table of one model's features: their fate on every edge, and what is known of them."""
+"""The CSV tables of features, one a model: their fate on every edge, and what is known of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from services.analyzer.report.tables.explanations import names
+from services.analyzer.report.tables.tables import Row, Source, Table
+from services.analyzer.report.text import file_names
 from shared.stages.stage import Input
 
-Row = dict[str, Any]
 SCALED = ("own", "other", "ratio", "readable", "false_change")
+
+
+def tables(source: Source) -> Iterator[Table]:
+    """One table for each model, features_MODEL.csv."""
+    for name, plain in file_names(source.results["models"]).items():
+        yield Table(f"features_{plain}", features(name, source.results, source.inputs))
 
 
 def features(name: str, results: Mapping[str, Any], inputs: Mapping[str, Input]) -> list[Row]:

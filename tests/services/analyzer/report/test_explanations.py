@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.services.analyzer.report.test_report import Page, make, rows_of
 from tests.support.report.explanations import HOSTILE_WORDS
 from tests.support.report.inputs import HOSTILE, Family
+from tests.support.report.output import make, results_in, rows_of, words_on
 
 BOTH = ("rule", "language_model")
 
@@ -23,14 +22,12 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def results(output: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((output / "results.json").read_text("utf-8"))
-    return found
+    return results_in(output)
 
 
 @pytest.fixture(scope="module")
 def words(output: Path) -> str:
-    page = Page((output / "report.html").read_text("utf-8"))
-    return re.sub(r"\s+", " ", "".join(page.words)).replace("\u00a0", " ")
+    return words_on(output)
 
 
 def test_hostile_explanations_are_shown_as_text_and_never_run(output: Path, words: str) -> None:
@@ -106,18 +103,18 @@ def test_the_page_says_what_the_scores_allow_to_conclude(
     one = results["explanation_scores"][0]
     assert (
         f"Explanations by rules predict the activations of {one['scored']} features of base on "
-        f"text that they were not made from with a mean score of {one['score']:.2f}"
+        f"held-out text with a mean score of {one['score']:.2f}"
     ) in words
-    assert "A low score says that a feature follows something else than these" in words
-    assert "Tried of the chosen features: 75.0 % of base with 812 requests" in words
-    assert "an explanation loses less on the match of a feature that persists" in words
-    assert "left out of the means, which are the better for it" in words
+    assert "A low score says that a feature follows something other than these" in words
+    assert "tried on 75.0 % of the chosen features of base (812 requests" in words
+    assert "an explanation loses less when it is applied to the match of a feature" in words
+    assert "left out of the means, which makes the means look better" in words
     assert "Figure 6." in words
 
 
 def test_rules_alone_say_nothing_of_language_models(tmp_path: Path) -> None:
     made = make(tmp_path, Family(explain=("rule",)))
-    text = " ".join(Page((made / "report.html").read_text("utf-8")).words)
+    text = words_on(made)
     assert "Figure 6." in text
     assert "language model" not in text.partition("Provenance")[0]
     assert (made / "png" / "figure6_explanations.png").exists()

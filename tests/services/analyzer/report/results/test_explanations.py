@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from services.analyzer.report.figures import explanations
-from services.analyzer.report.figures.text import plain
+from services.analyzer.report.figures import figure6_explanations
 from services.analyzer.report.inputs.explanations import spread
 from services.analyzer.report.page.explanations import ROWS, explained_rows
 from shared.lineage.explanations.artifact import COLUMNS
@@ -192,7 +191,7 @@ def test_a_model_without_any_score_has_no_figure(tmp_path: Path) -> None:
     results = results_of(parameters, inputs)
     assert [one["scored"] for one in results["explanation_scores"]] == [0] * 4
     assert [one["quartiles"] for one in results["explanation_scores"]] == [None] * 4
-    assert explanations.panels(results["explanation_scores"], 0) == []
+    assert figure6_explanations.FIGURE.parts(results) == {"main": []}
 
 
 def test_the_page_takes_even_ranks_of_each_status(made: tuple[dict[str, Any], Inputs]) -> None:
@@ -212,23 +211,6 @@ def test_ranks_are_spread_from_the_best_to_the_worst_and_those_without_a_score_c
     assert spread(statuses, scores, 99) == list(range(6))
     assert spread(statuses, scores, 1) == [1]
     assert spread(["universal", "emerging"] * 3, scores, 1) == [1, 4]
-
-
-def test_outlines_are_per_cent_of_the_scored_features() -> None:
-    values = {"scored": 8, "histogram": {"edges": [-1.0, 0.0, 1.0], "counts": [2, 6]}}
-    x, y = explanations.outline(values)
-    assert x == [-1.0, -1.0, 0.0, 0.0, 1.0, 1.0]
-    assert y == [0.0, 25.0, 25.0, 75.0, 75.0, 0.0]
-
-
-def test_what_cannot_be_seen_is_written_as_an_escape() -> None:
-    assert plain("the token ` =`") == "the token ` =`"
-    assert plain("a\x00b\x1b[31m\n\t") == "a\\x00b\\x1b[31m\\n\\t"
-    assert plain("safe \u202egnihton\u202c \u2066x\u2069 \u200b") == (
-        "safe \\u202egnihton\\u202c \\u2066x\\u2069 \\u200b"
-    )
-    assert plain("\ud800 é 加 \U000e0041") == "\\ud800 é 加 \\U000e0041"
-    assert len(plain("x" * 10_000)) == 300
 
 
 def test_cells_that_a_spreadsheet_would_compute_get_an_apostrophe() -> None:

@@ -1,10 +1,15 @@
-"""How numbers and names are written, on the page as in the pictures."""
+"""How numbers, names and origins are written: on the page, in pictures and in file names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from shared.lineage.explanations.methods import METHODS
 
 NONE = "–"
+SPARSITY = {"k": "k", "l0": "target L0", "l1": "L1 weight"}
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -58,3 +63,42 @@ def plain(text: str, most: int = 300) -> str:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """A different, harmless file name for every name."""
+    found: dict[str, str] = {}
+    for name in names:
+        safe = re.sub(r"[^A-Za-z0-9._@-]", "_", name)
+        while safe in found.values():
+            safe += "_"
+        found[name] = safe
+    return found
+
+
+def made_how(model: Mapping[str, Any]) -> str:
+    """How a model of results.json came to be, in a few words."""
+    merge = model["merge"]
+    if merge:
+        return f"{(merge['method'] or '').upper()} merge at t = {merge['t']:g}"
+    checkpoint = model["checkpoint"]
+    if checkpoint:
+        return f"{checkpoint['of']} after step {count(checkpoint['step'])}"
+    verb = {"pretrain": "pre-trained", "finetune": "fine-tuned", "import": "imported"}
+    on = f" on {listed(model['trained_on'], 2)}" if model["trained_on"] else ""
+    return f"{verb[model['kind']]}{on}"
+
+
+def sparsity(cell: Mapping[str, Any]) -> str:
+    """What a cell of a grid of dictionaries asked of sparsity: "k = 32"."""
+    name = SPARSITY.get(cell["sparsity_by"], "sparsity")
+    value = cell["sparsity"]
+    return name if value is None else f"{name} = {value:g}"
+
+
+def named(values: Mapping[str, Any]) -> str:
+    """Who explained: "rules", or the language model by its label."""
+    method = METHODS[values["method"]]
+    if not method.needs_language_model:
+        return method.label
+    return short(plain(values["label"] or method.label), 40)

@@ -9,25 +9,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
+from matplotlib.figure import Figure as Sheet
 
-from services.analyzer.report.figures.curve import PERCENT
-from services.analyzer.report.figures.text import number
-from services.analyzer.report.figures.theme import (
+from services.analyzer.report.figures.drawing import canvas
+from services.analyzer.report.figures.drawing.theme import (
     CEILING,
     NEUTRAL,
+    PERCENT,
     PERSIST,
-    Panel,
     axis,
     base_layout,
 )
+from services.analyzer.report.figures.registry import Figure, Panel, compared
+from services.analyzer.report.text import number, short
 
 HEIGHT = 190
-NULL = NEUTRAL
 # Which curve, its colour, how it is drawn by Plotly and by matplotlib.
 CURVES = (
     ("edge", PERSIST, "solid", "-"),
     ("ceiling", CEILING, "dash", "--"),
-    ("null", NULL, "dot", ":"),
+    ("null", NEUTRAL, "dot", ":"),
 )
 
 
@@ -75,11 +76,11 @@ def figure(edge: Mapping[str, Any]) -> go.Figure:
     )
 
 
-def panels(edges: Sequence[Mapping[str, Any]], tracking: int) -> list[Panel]:
-    """One small figure for every edge whose match stage says how r is distributed."""
+def panels(edges: Sequence[Mapping[str, Any]], place: int) -> list[Panel]:
+    """One small figure for every edge."""
     return [
         Panel(
-            id=f"figure-best-{tracking}-{place}",
+            id=f"figure-best-{place}-{nth}",
             figure=figure(edge),
             height=HEIGHT,
             min_width=190,
@@ -87,6 +88,31 @@ def panels(edges: Sequence[Mapping[str, Any]], tracking: int) -> list[Panel]:
             alternative=f"share of the live features of {edge['parent']} that have a match in "
             f"{edge['child']}, against the threshold",
         )
-        for place, edge in enumerate(edges)
-        if edge["best_r"]["edge"]
+        for nth, edge in enumerate(edges)
     ]
+
+
+def picture(edges: Sequence[Mapping[str, Any]]) -> Sheet:
+    """A small plot of the best correlations for every edge, with ceiling and chance."""
+    figure, plots = canvas.small_plots(len(edges))
+    for axes, edge in zip(plots, edges, strict=True):
+        for which, color, _, style in CURVES:
+            if edge["best_r"][which]:
+                x, y = found_again(edge["best_r"][which])
+                axes.plot(x, y, color=color, linewidth=1, linestyle=style, label=which)
+        axes.axvline(edge["threshold"], color=NEUTRAL, linewidth=0.8)
+        axes.set_xlim(0, 1)
+        title = f"{short(edge['parent'], 17)} → {short(edge['child'], 17)}"
+        canvas.dress(axes, title, "best r at least", "% of live features", size=11)
+        axes.legend(fontsize=7, frameon=False)
+    return figure
+
+
+FIGURE = Figure(
+    parts=lambda results: {
+        name: [edge for edge in edges if edge["best_r"]["edge"]]
+        for name, edges in compared(results).items()
+    },
+    panels=lambda _, edges, place: panels(edges, place),
+    picture=lambda _, edges: picture(edges),
+)

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Sheet
 
-from services.analyzer.report.figures.drawing import markup
-from services.analyzer.report.figures.text import number, short
-from services.analyzer.report.figures.theme import NEUTRAL, Panel, axis, base_layout, series
+from services.analyzer.report.figures.drawing import canvas
+from services.analyzer.report.figures.drawing.shapes import markup
+from services.analyzer.report.figures.drawing.theme import NEUTRAL, axis, base_layout, series
+from services.analyzer.report.figures.registry import Figure, Panel
+from services.analyzer.report.text import number, short
 
 HEIGHT = 400
+PLOT = (560, 420)  # pixels of each half of the PNG
 MEASURES = {"accuracy": "next-token accuracy", "loss": "loss (nats per token)"}
 
 
@@ -128,11 +133,11 @@ def figure(sweep: Mapping[str, Any], measure: str) -> go.Figure:
     )
 
 
-def panels(name: str, sweep: Mapping[str, Any], number_: int) -> list[Panel]:
+def panels(name: str, sweep: Mapping[str, Any], place: int) -> list[Panel]:
     """Accuracy and loss, as two figures that stand side by side where there is room."""
     return [
         Panel(
-            id=f"figure-sweep-{number_}-{measure}",
+            id=f"figure-sweep-{place}-{measure}",
             figure=figure(sweep, measure),
             height=HEIGHT,
             min_width=300,
@@ -142,3 +147,59 @@ def panels(name: str, sweep: Mapping[str, Any], number_: int) -> list[Panel]:
         )
         for measure, words in MEASURES.items()
     ]
+
+
+def picture(sweep: Mapping[str, Any]) -> Sheet:
+    """Accuracy and loss of a sweep side by side."""
+    width, height = PLOT
+    figure = canvas.sheet(2 * width, height)
+    for place, (measure, words) in enumerate(MEASURES.items()):
+        axes = canvas.region(figure, place * width + 70, 75, width - 100, height - 140)
+        _plot(axes, sweep, measure)
+        canvas.dress(axes, "", "t", words)
+    return figure
+
+
+def _plot(axes: Axes, sweep: Mapping[str, Any], measure: str) -> None:
+    reference = sweep["reference"]
+    t = [point["t"] for point in sweep["points"]]
+    for place, corpus in enumerate(sweep["evaluate_on"]):
+        y = [point["corpora"][corpus][measure] for point in sweep["points"]]
+        label = canvas.drawable(f"on {short(corpus, 24)}")
+        axes.plot(t, y, color=series(place), marker="o", markersize=3.2, label=label)
+        if reference and corpus in reference["corpora"]:
+            level = reference["corpora"][corpus][measure]
+            label = canvas.drawable(f"{short(reference['model'], 16)} on {short(corpus, 16)}")
+            axes.axhline(level, color=series(place), linestyle="--", linewidth=1.1, label=label)
+    marks = [
+        (merge["place"], f"{short(merge['model'], 18)} (t = {merge['place']:.3g})", "-")
+        for merge in sweep["merges"]
+    ]
+    crossing = crossing_of(sweep, measure)
+    if crossing is not None:
+        marks.append((crossing, f"curves cross at t = {number(crossing)}", ":"))
+    for row, (place_t, words, style) in enumerate(marks):
+        axes.axvline(place_t, color=NEUTRAL, linestyle=style, linewidth=1)
+        axes.annotate(
+            canvas.drawable(words),
+            (place_t, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 3 + 11 * row),
+            textcoords="offset points",
+            fontsize=8,
+            ha="left" if place_t < 0.5 else "right",
+            parse_math=False,
+        )
+    ends = (f"0\n{short(sweep['at_zero'], 16)}", f"1\n{short(sweep['at_one'], 16)}")
+    zero, one = (canvas.drawable(end) for end in ends)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], [zero, "0.25", "0.5", "0.75", one])
+    legend = axes.legend(fontsize=8, frameon=False, loc="best")
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+FIGURE = Figure(
+    parts=lambda results: results["sweeps"],
+    panels=panels,
+    picture=lambda _, sweep: picture(sweep),
+)

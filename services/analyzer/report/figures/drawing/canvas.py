@@ -12,10 +12,10 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Sheet
 from matplotlib.font_manager import FontProperties, get_font
 
-from services.analyzer.report.figures.drawing import Drawing, Label
+from services.analyzer.report.figures.drawing.shapes import Drawing, Label
 
 INCH = 96.0  # pixels of a drawing to the inch
 DENSITY = 192  # dots per inch of a PNG: two dots a pixel
@@ -44,14 +44,14 @@ def drawable(text: str) -> str:
     return "".join(one if one == "\n" or ord(one) in known else "□" for one in text)
 
 
-def sheet(width: float, height: float) -> Figure:
+def sheet(width: float, height: float) -> Sheet:
     """An empty white figure of that many pixels."""
-    figure = Figure(figsize=(width / INCH, height / INCH), dpi=DENSITY, facecolor="white")
+    figure = Sheet(figsize=(width / INCH, height / INCH), dpi=DENSITY, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
-def region(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+def region(figure: Sheet, left: float, bottom: float, width: float, height: float) -> Axes:
     """Axes in a rectangle given in pixels of the sheet."""
     total = [inches * INCH for inches in figure.get_size_inches()]
     place = (left / total[0], bottom / total[1], width / total[0], height / total[1])
@@ -92,7 +92,14 @@ def draw(axes: Axes, drawing: Drawing) -> None:
         write_label(axes, label)
 
 
-def small_plots(count: int) -> tuple[Figure, list[Axes]]:
+def drawn(drawing: Drawing) -> Sheet:
+    """A sheet with one drawing."""
+    figure = sheet(drawing.width, drawing.height)
+    draw(region(figure, 0, 0, drawing.width, drawing.height), drawing)
+    return figure
+
+
+def small_plots(count: int) -> tuple[Sheet, list[Axes]]:
     """A sheet with that many small plots in rows of COLUMNS, and its axes."""
     columns = min(COLUMNS, count)
     rows = -(-count // columns)
@@ -122,7 +129,7 @@ def dress(axes: Axes, title: str = "", x: str = "", y: str = "", size: float = 1
         tick.set_parse_math(False)
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Sheet, path: Path) -> None:
     """Write a PNG without the date and the name of the program."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DENSITY, metadata={"Software": None})

@@ -10,7 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from services.analyzer.report.figures.drawing import (
+from services.analyzer.report.figures.drawing import canvas
+from services.analyzer.report.figures.drawing.flow_plan import (
+    MARGIN,
+    NODE,
+    SLOT,
+    Plan,
+    Port,
+    least_width,
+    parts_of,
+)
+from services.analyzer.report.figures.drawing.shapes import (
     Drawing,
     Label,
     Patch,
@@ -20,19 +30,21 @@ from services.analyzer.report.figures.drawing import (
     overlap,
     rectangle,
     ribbon,
+    to_plotly,
 )
-from services.analyzer.report.figures.flow_plan import (
-    MARGIN,
-    NODE,
-    SLOT,
-    Plan,
-    Port,
-    least_width,
-    parts_of,
+from services.analyzer.report.figures.drawing.theme import (
+    DISAPPEAR,
+    EMERGE,
+    MERGE,
+    NEUTRAL,
+    PERSIST,
+    SPLIT,
+    STRETCH,
 )
-from services.analyzer.report.figures.text import count, number, percent
-from services.analyzer.report.figures.theme import DISAPPEAR, EMERGE, MERGE, NEUTRAL, PERSIST, SPLIT
+from services.analyzer.report.figures.registry import Figure, Panel, Results, compared
+from services.analyzer.report.text import count, number, percent
 
+Flow = tuple[Sequence[str], Sequence[Mapping[str, Any]]]  # models, edges
 STUB = 34.0  # length of what leaves or arrives
 SLANT = 10.0  # how far its tip moves outwards
 LINE = 14.0  # between two lines of its label
@@ -189,3 +201,32 @@ def _legend(drawing: Drawing) -> None:
         drawing.patches.append(Patch(*rectangle(x, y - 5, x + 18, y + 5, 2), color, 0.75))
         drawing.labels.append(Label(x + 24, y, word, 11.5, anchor="left"))
         x += 34 + 8 * len(word)
+
+
+def parts(results: Results) -> dict[str, Flow]:
+    """Models and edges of every tracking that has an edge."""
+    return {
+        name: (results["trackings"][name]["models"], edges)
+        for name, edges in compared(results).items()
+    }
+
+
+def _panel(flow: Flow, place: int) -> Panel:
+    drawing = draw(*flow)
+    words = "; ".join(hover(edge).replace("\n", ", ") for edge in flow[1])
+    return Panel(
+        id=f"figure-flow-{place}",
+        figure=to_plotly(drawing),
+        height=round(drawing.height),
+        min_width=round(drawing.width),
+        title="",
+        alternative=f"flow of features along every edge: {words}",
+        max_width=round(STRETCH * drawing.width),
+    )
+
+
+FIGURE = Figure(
+    parts=parts,
+    panels=lambda _, flow, place: [_panel(flow, place)],
+    picture=lambda _, flow: canvas.drawn(draw(*flow)),
+)

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 
-from services.analyzer.report.figures.text import short
-from services.analyzer.report.figures.theme import base_layout
+from services.analyzer.report.figures.drawing.theme import base_layout
+from services.analyzer.report.text import short
 
 SAMPLES = 25  # points along a curved edge
 CHARACTER = 0.6  # mean width of a character, as a share of the font size (DejaVu is wide)

@@ -6,25 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
+from matplotlib.figure import Figure as Sheet
 
-from services.analyzer.report.figures.drawing import markup
-from services.analyzer.report.figures.health import stairs
-from services.analyzer.report.figures.text import number, plain, short
-from services.analyzer.report.figures.theme import DISAPPEAR, PERSIST, Panel, axis, base_layout
-from shared.lineage.explanations.methods import METHODS
+from services.analyzer.report.figures.drawing import canvas
+from services.analyzer.report.figures.drawing.shapes import markup
+from services.analyzer.report.figures.drawing.theme import DISAPPEAR, PERSIST, axis, base_layout
+from services.analyzer.report.figures.registry import Figure, Panel, Results, by_tracking
+from services.analyzer.report.histograms import stairs
+from services.analyzer.report.text import named, number, short
 
 HEIGHT = 210
 COLORS = {"rule": PERSIST, "language_model": DISAPPEAR}
 FILLS = {"rule": "rgba(59,130,196,0.18)", "language_model": "rgba(217,98,43,0.14)"}
+LEGEND = 0.17  # of the height of a distribution, for each line of the legend above it in the PNG
 HEADROOM = 0.12  # of the height, for each method's mean above the distributions
-
-
-def named(values: Mapping[str, Any]) -> str:
-    """Who explained: "rules", or the language model by its label."""
-    method = METHODS[values["method"]]
-    if not method.needs_language_model:
-        return method.label
-    return short(plain(values["label"] or method.label), 40)
 
 
 def by_model(scores: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -115,12 +110,12 @@ def figure(entries: Sequence[Mapping[str, Any]], limits: Sequence[float], peak: 
     )
 
 
-def panels(scores: Sequence[Mapping[str, Any]], tracking: int) -> list[Panel]:
+def panels(scores: Sequence[Mapping[str, Any]], place: int) -> list[Panel]:
     """A small figure for every model of one tracking; none where nothing has a score."""
     limits, peak = span(scores), top(scores)
     return [
         Panel(
-            id=f"figure-explanations-{tracking}-{place}",
+            id=f"figure-explanations-{place}-{nth}",
             figure=figure(entries, limits, peak),
             height=HEIGHT,
             min_width=190,
@@ -131,5 +126,51 @@ def panels(scores: Sequence[Mapping[str, Any]], tracking: int) -> list[Panel]:
                 for one in entries
             ),
         )
-        for place, (model, entries) in enumerate(by_model(scores).items())
+        for nth, (model, entries) in enumerate(by_model(scores).items())
     ]
+
+
+def picture(scores: Sequence[Mapping[str, Any]]) -> Sheet:
+    """The distributions of one tracking, with the mean of each method and its interval above."""
+    models = by_model(scores)
+    limits, peak = span(scores), top(scores)
+    lines = max(map(len, models.values()), default=0)
+    above = HEADROOM * (lines + 0.5) + LEGEND * lines
+    figure, plots = canvas.small_plots(len(models))
+    for axes, (model, entries) in zip(plots, models.items(), strict=True):
+        for one in entries:
+            x, y = outline(one)
+            color = COLORS[one["method"]]
+            label = canvas.drawable(f"{short(named(one), 16)} (n = {one['scored']})")
+            axes.plot(x, y, color=color, linewidth=1.1, label=label)
+            axes.fill_between(x, y, color=color, alpha=0.16, linewidth=0)
+        for one, height in means(entries, peak):
+            left, right = reach(one)
+            color, error = COLORS[one["method"]], [[left], [right]]
+            axes.errorbar(
+                [one["score"]], [height], xerr=error, color=color, marker="o", capsize=2, ms=3
+            )
+        axes.set_xlim(*limits)
+        axes.set_ylim(0, peak * (1 + above))
+        known = [number(one["score"], 2) for one in entries if one["score"] is not None]
+        title = f"{short(model, 20)}\nmean {' and '.join(known) or '–'}"
+        canvas.dress(axes, title, "score (Pearson r)", "% of features", size=11)
+        legend = axes.legend(fontsize=6.5, frameon=False, loc="upper left")
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    return figure
+
+
+def parts(results: Results) -> dict[str, list[Mapping[str, Any]]]:
+    """Of each tracking the models and methods with a score."""
+    return {
+        name: [one for one in scores if one["scored"]]
+        for name, scores in by_tracking(results, "explanation_scores").items()
+    }
+
+
+FIGURE = Figure(
+    parts=parts,
+    panels=lambda _, scores, place: panels(scores, place),
+    picture=lambda _, scores: picture(scores),
+)

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from services.analyzer.report.figures.drawing import (
+from services.analyzer.report.figures.drawing import canvas
+from services.analyzer.report.figures.drawing.layout import Item, place
+from services.analyzer.report.figures.drawing.shapes import (
     Curve,
     Drawing,
     Label,
@@ -14,27 +16,15 @@ from services.analyzer.report.figures.drawing import (
     eased,
     fitting,
     rectangle,
+    to_plotly,
 )
-from services.analyzer.report.figures.layout import Item, place
-from services.analyzer.report.figures.text import compact, count, listed, number, percent, short
-from services.analyzer.report.figures.theme import KIND_COLORS, NEUTRAL
+from services.analyzer.report.figures.drawing.theme import KIND_COLORS, NEUTRAL, STRETCH
+from services.analyzer.report.figures.registry import Figure, Panel, Results
+from services.analyzer.report.text import compact, listed, made_how, number, percent, short
 
 BOX, GAP, ROW, HEIGHT, MARGIN = 208.0, 84.0, 132.0, 110.0, 12.0  # pixels
 CHARACTERS = 31  # of the small font that fit into a box
 LINES_OF_LOSS = 2
-
-
-def made_how(model: Mapping[str, Any]) -> str:
-    """How a model came to be, in a few words."""
-    merge = model["merge"]
-    if merge:
-        return f"{(merge['method'] or '').upper()} merge at t = {merge['t']:g}"
-    checkpoint = model["checkpoint"]
-    if checkpoint:
-        return f"{checkpoint['of']} after step {count(checkpoint['step'])}"
-    verb = {"pretrain": "pre-trained", "finetune": "fine-tuned", "import": "imported"}
-    on = f" on {listed(model['trained_on'], 2)}" if model["trained_on"] else ""
-    return f"{verb[model['kind']]}{on}"
 
 
 def own_corpora(name: str, models: Mapping[str, Any]) -> list[str]:
@@ -133,3 +123,28 @@ def _edge(
             x, y = drawing.curves[-1].x, drawing.curves[-1].y
             at = len(x) * 11 // 20
             drawing.labels.append(Label(x[at], y[at], direction, 12, bold=True, plate=True))
+
+
+def _panel(results: Results) -> Panel:
+    drawing = draw(results)
+    names = ", ".join(
+        f"{name} ({made_how(model)}"
+        + (f", from {listed(model['parents'])})" if model["parents"] else ")")
+        for name, model in results["models"].items()
+    )
+    return Panel(
+        id="figure-lineage",
+        figure=to_plotly(drawing),
+        height=round(drawing.height),
+        min_width=round(drawing.width),
+        title="",
+        alternative=f"lineage of the models: {names}",
+        max_width=round(STRETCH * drawing.width),
+    )
+
+
+FIGURE = Figure(
+    parts=lambda results: {"": results},
+    panels=lambda _, results, __: [_panel(results)],
+    picture=lambda _, results: canvas.drawn(draw(results)),
+)

@@ -6,7 +6,6 @@ background are left to the page's style sheet, which follows the reader's settin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
@@ -33,24 +32,10 @@ SERIES = (
     "#6f7fd0",
     "#7d8f3a",
 )
+TICKS = [0, 25, 50, 75, 100]
+PERCENT = {"tickvals": TICKS, "ticktext": [f"{tick} %" for tick in TICKS]}  # of an axis
+STRETCH = 1.35  # how far a drawing may be pulled sideways before its boxes look odd
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A Plotly figure in its place on the page, with a fixed id.
-
-    `min_width` is the least width in pixels at which it can be read, `max_width` the largest to
-    which it should be stretched. `title` is shown above it, `alternative` says what it shows.
-    """
-
-    id: str
-    figure: go.Figure
-    height: int
-    min_width: int
-    title: str
-    alternative: str
-    max_width: int | None = None
 
 
 def series(number: int) -> str:

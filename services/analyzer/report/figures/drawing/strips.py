@@ -1,25 +1,24 @@
-"""Figures 3 and 4 as PNG: shaded tokens with the correlations or the activations below."""
+"""Shaded tokens in a PNG, as figures 3 and 4 have them; the page has its own in its templates."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-
-from services.analyzer.report.figures.drawing import Drawing, Label, Patch, rectangle
-from services.analyzer.report.figures.features import CELL, pairs
-from services.analyzer.report.figures.png import canvas
-from services.analyzer.report.figures.text import number, short
-from services.analyzer.report.figures.theme import DISAPPEAR, NEUTRAL, PERSIST
+from services.analyzer.report.figures.drawing.shapes import Drawing, Label, Patch, rectangle
+from services.analyzer.report.text import short
 
 COLUMN, GUTTER, MARGIN = 480.0, 24.0, 16.0  # pixels
 SIZE, LINE = 12.0, 18.0  # of the monospaced font
 LETTER = 0.602 * SIZE  # width of every letter of it
 LETTERS = int(COLUMN / LETTER)
 SHADE = "#f29933"
+
+
+def peak(activations: Iterable[Sequence[float]]) -> float:
+    """The strongest activation on any token of some contexts; 0 of none."""
+    return max((value for values in activations for value in values), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Strip:
     @property
     def peak(self) -> float:
         """The strongest activation shown."""
-        return max((value for _, _, values in self.contexts for value in values), default=0.0)
+        return peak(values for _, _, values in self.contexts)
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,8 @@ def _lay(drawing: Drawing, strip: Strip, left: float, y: float) -> float:
     return y
 
 
-def _strip(title: str, example: Mapping[str, Any], values: Sequence[Sequence[float]]) -> Strip:
+def strip(title: str, example: Mapping[str, Any], values: Sequence[Sequence[float]]) -> Strip:
+    """The contexts of an example with one feature's activations on each."""
     return Strip(
         title,
         [
@@ -129,64 +129,3 @@ def _strip(title: str, example: Mapping[str, Any], values: Sequence[Sequence[flo
             for context, strengths in zip(example["contexts"], values, strict=True)
         ],
     )
-
-
-def universal(example: Mapping[str, Any]) -> Figure:
-    """Figure 3: the tokens of each model in two columns, the matrix of correlations below."""
-    found = [
-        _strip(
-            f"{model} · feature {example['features'][place]}",
-            example,
-            [context["activations"][place] for context in example["contexts"]],
-        )
-        for place, model in enumerate(example["models"])
-    ]
-    drawing = strips([found[0::2], found[1::2]])
-    size = float(CELL * len(example["models"]))
-    figure = canvas.sheet(drawing.width, drawing.height + size + 80)
-    axes = canvas.region(figure, 0, size + 80, drawing.width, drawing.height)
-    canvas.draw(axes, drawing)
-    _matrix(figure, example, size)
-    return figure
-
-
-def _matrix(figure: Figure, example: Mapping[str, Any], size: float) -> None:
-    names = [canvas.drawable(short(name, 14)) for name in example["models"]]
-    values = example["correlations"]
-    axes = canvas.region(figure, 130, 40, size, size)
-    colors = LinearSegmentedColormap.from_list("shade", ["#ffffff", PERSIST])
-    filled = [[0.0 if value is None else value for value in row] for row in values]
-    axes.imshow(filled, vmin=0, vmax=1.15, cmap=colors, aspect="auto")
-    for row, line in enumerate(values):
-        for column, value in enumerate(line):
-            axes.text(column, row, number(value, 2), ha="center", va="center", fontsize=8.5)
-    axes.set_xticks(range(len(names)), names, rotation=30 if len(names) > 5 else 0)
-    axes.set_yticks(range(len(names)), names)
-    canvas.dress(axes, "Correlation of each pair")
-    axes.grid(visible=False)
-
-
-def failing(example: Mapping[str, Any]) -> Figure:
-    """Figure 4: the parent's feature and its closest match, and their activations below."""
-    sides = (("parent", "feature"), ("child", "closest"))
-    found = [
-        _strip(
-            f"{example[side]} · feature {example[which]}",
-            example,
-            [context[side] for context in example["contexts"]],
-        )
-        for side, which in sides
-    ]
-    drawing = strips([[strip] for strip in found])
-    height = 330.0
-    figure = canvas.sheet(drawing.width, drawing.height + height)
-    canvas.draw(canvas.region(figure, 0, height, drawing.width, drawing.height), drawing)
-    axes = canvas.region(figure, 90, 60, 420, height - 110)
-    points = pairs(example)
-    x, y = [point[1] for point in points], [point[2] for point in points]
-    axes.scatter(x, y, s=18, color=DISAPPEAR, alpha=0.6, linewidths=0)
-    limits = max([*x, 1e-9]), max([*y, 1e-9])
-    axes.plot([0, limits[0]], [0, limits[1]], color=NEUTRAL, linestyle="--", linewidth=0.9)
-    words = f"r = {number(example['r'])} over the whole stream"
-    canvas.dress(axes, words, found[0].title, found[1].title)
-    return figure

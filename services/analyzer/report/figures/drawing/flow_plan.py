@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.analyzer.report.figures.layout import Columns, Item, place
-from services.analyzer.report.figures.theme import DISAPPEAR, EMERGE, MERGE, SPLIT
+from services.analyzer.report.figures.drawing.layout import Columns, Item, place
+from services.analyzer.report.figures.drawing.theme import DISAPPEAR, EMERGE, MERGE, SPLIT
 
 NODE, GAP, MARGIN, TOP = 126.0, 306.0, 12.0, 40.0  # pixels
 BAR = 92.0  # height of the largest bar

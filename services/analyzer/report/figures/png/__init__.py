@@ -1,1 +1,0 @@
-"""The figures as PNG files."""
