@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from shared.lineage.explanations.methods import MethodName
+from shared.lineage.explanations.scores import MEANS, SCORES
 from shared.stages.analyzer import SERVICE, TOKENS
 from shared.stages.base import File, Kind, Parameters
 from shared.stages.fields import Context, HeldOutTokens, MinFirings
@@ -15,6 +16,7 @@ BY_METHOD = (
     "`rule` needs no language model and chooses by rules over tokens, what stands before them, "
     "their position and corpus; `language_model` asks one."
 )
+MEAN = "mean over those measured; null of none"
 
 
 class LanguageModel(Parameters):
@@ -90,10 +92,7 @@ EXPLAIN = Kind(
                 "status": "universal, disappearing, emerging or persisting",
                 "density": "share of the tokens on which it fires",
                 "explanation": "str; null after a failure",
-                "score": "Pearson of simulation and activation over the tokens of the held-out "
-                "windows; null where it is undefined",
-                "detection": "balanced accuracy; null where not measured",
-                "fuzzing": "balanced accuracy; null where not measured",
+                **{score.column: score.cell for score in SCORES.values()},
                 "failure": "str: why there is no explanation or no score; else null",
                 "rule": "JSON of the rule; null of a language model",
             },
@@ -122,11 +121,9 @@ EXPLAIN = Kind(
         "all the same",
         "statuses": "{status: {features, explained, score: mean, interval: [low, high] of 95 %, "
         "bootstrap over features; null for fewer than two}}",
-        "score": "mean over those measured; null of none",
+        **dict.fromkeys(MEANS, MEAN),
         "interval": "[low, high] of 95 % of the mean score, bootstrap over features; null for "
         "fewer than two",
-        "detection": "mean over those measured; null of none",
-        "fuzzing": "mean over those measured; null of none",
         "requests": "requests spent in all attempts; 0 for rules",
         "tokens": "tokens spent in all attempts; 0 for rules",
         "covered": "share of the chosen features that were tried before the budget ended",

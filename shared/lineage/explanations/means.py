@@ -16,13 +16,6 @@ from shared.lineage.shares import PERCENTILES
 REPLICATES = 1000
 BLOCK = 1 << 24  # drawn numbers that are held at a time
 
-MEANS = tuple(
-    name
-    for score in SCORES.values()
-    for name in ((score.column, "interval") if score is MAIN else (score.column,))
-)
-"""The names of `means`."""
-
 
 def means(scores: Mapping[str, FloatArray], seed: int) -> dict[str, float | list[float] | None]:
     """The mean of each score [F], under its column, and the interval of the main one.

@@ -17,6 +17,7 @@ class Score:
     name: str  # of the file with its code
     column: str  # its name in files, results.json, tables and answers over REST
     description: str  # one sentence
+    cell: str  # what its column holds, in the contract of the stage `explain`
     question: str  # what it asks of an explanation, as the end of a sentence
     unit: str  # what it is, with an article
     units: str  # the same in the plural
@@ -33,6 +34,8 @@ SCORES: Mapping[str, Score] = {
             name="simulation",
             column="score",
             description="Pearson's r of predicted and true activations on held-out windows.",
+            cell="Pearson of simulation and activation over the tokens of the held-out windows; "
+            "null where it is undefined",
             question="how strongly the feature fires on each token",
             unit="a correlation",
             units="correlations",
@@ -44,6 +47,7 @@ SCORES: Mapping[str, Score] = {
             name="detection",
             column="detection",
             description="Balanced accuracy of telling windows with the feature from others.",
+            cell="balanced accuracy; null where not measured",
             question="which windows hold the feature",
             unit="a balanced accuracy",
             units="balanced accuracies",
@@ -55,6 +59,7 @@ SCORES: Mapping[str, Score] = {
             name="fuzzing",
             column="fuzzing",
             description="Balanced accuracy of telling right marks on tokens from wrong ones.",
+            cell="balanced accuracy; null where not measured",
             question="whether the marked tokens are its own",
             unit="a balanced accuracy",
             units="balanced accuracies",
@@ -71,3 +76,10 @@ MAIN = SCORES["simulation"]
 
 OTHERS = tuple(score for score in SCORES.values() if score is not MAIN)
 COLUMNS = tuple(score.column for score in SCORES.values())
+
+MEANS = tuple(
+    name
+    for score in SCORES.values()
+    for name in ((score.column, "interval") if score is MAIN else (score.column,))
+)
+"""The names of means over features: every column, and the interval of the main one's mean."""

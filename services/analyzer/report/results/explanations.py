@@ -10,9 +10,9 @@ from services.analyzer.report.inputs.explanations import Explained
 from services.analyzer.report.inputs.inputs import ReportInputs
 from shared.lineage.explanations.explained_edge import reading, sides
 from shared.lineage.explanations.feature_status import FEATURE_STATUSES
-from shared.lineage.explanations.means import MEANS, interval_of
+from shared.lineage.explanations.means import interval_of
 from shared.lineage.explanations.methods import BASELINE, METHODS
-from shared.lineage.explanations.scores import MAIN
+from shared.lineage.explanations.scores import MAIN, MEANS
 from shared.lineage.roles import Role
 
 Values = dict[str, Any]

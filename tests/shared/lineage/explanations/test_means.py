@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from shared.lineage.explanations.means import MEANS, interval_of, mean_of, means
-from shared.lineage.explanations.scores import SCORES
+from shared.lineage.explanations.means import interval_of, mean_of, means
+from shared.lineage.explanations.scores import MEANS, SCORES
 
 
 def test_means_and_intervals_leave_undefined_scores_out() -> None:
