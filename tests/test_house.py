@@ -40,6 +40,7 @@ SHARED_NAMES = {
     "dictionary": "one dictionary: the object, and the stage that trains it",
     "edge": "one edge of a lineage",
     "edges": "all edges of a lineage",
+    "examples": "the features that the figures show",
     "experiments": "experiments, as they are stored and as they are served",
     "explain": "the section `explain` of a spec and its stages",
     "explanations": "explanations of features",
