@@ -28,7 +28,7 @@ BAD_SPECS = [
     (changed(models__base__pretrain__architecture__hidden=-32), "hidden"),
     (changed(models__base__pretrain__architecture__vocab_size=999), "vocab_size"),
     (changed(explain={"endpoint": "http://x", "model": "y"}), "is a setting of the server"),
-    (changed(models__merged__merge__method="ties"), "not available yet"),
+    (changed(models__merged__merge__method="ties"), "must be slerp, not 'ties'"),
     (changed(surprise=1), "surprise"),
     (changed(corpora__lua={"upload": "nowhere"}), "corpora.lua.upload"),
 ]
