@@ -8,7 +8,7 @@ from services.analyzer.report import images
 from services.analyzer.report.inputs.inputs import read_inputs
 from services.analyzer.report.page import page
 from services.analyzer.report.results import results
-from services.analyzer.report.tables import tables
+from services.analyzer.report.tables.registry import write as write_tables
 from shared.stages.report import ReportParameters
 from shared.stages.stage import Leave, Stage
 
@@ -30,7 +30,7 @@ def run(stage: Stage) -> None:
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     (stage.output / "results.json").write_text(text, "utf-8")
     _step(stage, 2)
-    tables.write(values, stage.inputs, stage.output / "csv")
+    write_tables(values, stage.inputs, stage.output / "csv")
     _step(stage, 3)
     images.write(values, stage.output / "png")
     _step(stage, 4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from services.analyzer.report.tables.tables import Row, Source, Table
+from services.analyzer.report.tables.registry import Row, Source, Table
 
 
 def tables(source: Source) -> Iterator[Table]:

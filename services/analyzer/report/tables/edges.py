@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from services.analyzer.report.histograms import bins
-from services.analyzer.report.tables.tables import Row, Source, Table, ends
+from services.analyzer.report.tables.registry import Row, Source, Table, ends
 
 APART = ("best_r", "curve", "scaling", "cosine")  # not one number each
 

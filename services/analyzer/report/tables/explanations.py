@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from services.analyzer.report.inputs.explanations import shown_row, sources
-from services.analyzer.report.tables.tables import Row, Source, Table, ends
+from services.analyzer.report.tables.registry import Row, Source, Table, ends
 from shared.lineage.explanations import scores as declared
 from shared.lineage.explanations.artifact import COLUMNS, FILE, best, with_names
 from shared.lineage.explanations.explained_edge import SIDES

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from services.analyzer.report.tables.explanations import names
-from services.analyzer.report.tables.tables import Row, Source, Table
+from services.analyzer.report.tables.registry import Row, Source, Table
 from services.analyzer.report.text import file_names
 from shared.stages.stage import Input
 
