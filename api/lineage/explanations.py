@@ -23,6 +23,7 @@ from shared.lineage.explanations.feature_status import FeatureStatus
 from shared.lineage.explanations.methods import METHODS, MethodName
 from shared.lineage.explanations.scores import SCORES
 from shared.lineage.explanations.shown import shown
+from shared.lineage.roles import Role
 
 ExplanationSort = Literal["feature", "score", "density"]
 Interval = tuple[float, float] | None
@@ -93,7 +94,7 @@ class ExplainedEdge(BaseModel):
 
 def explain_roles(tracking: str, model: str) -> list[str]:
     """The roles of the explanations of a model, rules first."""
-    return [f"explain/{tracking}/{method}/{model}" for method in METHODS]
+    return [Role.explain(tracking, method, model) for method in METHODS]
 
 
 def explanations_of(lineage: Lineage, tracking: str, model: str, index: int) -> list[Explanation]:
@@ -143,7 +144,7 @@ def explained_edge(lineage: Lineage, tracking: str, parent: str, child: str) -> 
     """What the finished explain_edge stages of an edge found, rules first."""
     found = []
     for method in METHODS:
-        manifest = lineage.finished(f"explained_edge/{tracking}/{method}/{parent}/{child}")
+        manifest = lineage.finished(Role.explained_edge(tracking, method, parent, child))
         if manifest is not None:
             values = {"method": method, **sides(manifest.results)}
             found.append(ExplainedEdge.model_validate(values))

@@ -75,14 +75,14 @@ class Role(str):
         return cls(f"crosscoder/{group}/{parent}/{child}")
 
     @classmethod
-    def cell_quality(cls, grid: str, cell: int, replicate: int) -> Role:
+    def cell_quality(cls, name: str, cell: int, replicate: int) -> Role:
         """The evaluation of a dictionary of a stability grid."""
-        return cls(f"stability/{grid}/{cell}/quality/{replicate}")
+        return cls(f"stability/{name}/{cell}/quality/{replicate}")
 
     @classmethod
-    def cell_ceiling(cls, grid: str, cell: int) -> Role:
+    def cell_ceiling(cls, name: str, cell: int) -> Role:
         """The match of a cell's first two seeds."""
-        return cls(f"stability/{grid}/{cell}/ceiling")
+        return cls(f"stability/{name}/{cell}/ceiling")
 
     # --------------------------------------------------------------------------- trackings
 

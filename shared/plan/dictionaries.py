@@ -150,7 +150,7 @@ def add_started(draft: Draft, name: str, model: str, target: str, what: str, ord
     """
     group = draft.spec.dictionaries[name]
     tokens = draft.tokens_of(distribution(draft.spec, model))
-    start = draft.roles[f"dictionary/{name}/{model}/0"]
+    start = draft.roles[Role.dictionary(name, model, 0)]
     number = group.seeds[0] + order
     return draft.graph.add(
         "dictionary",

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from shared.arrays import BoolArray, IntArray, NameArray
 from shared.lineage.explanations.feature_status import FeatureStatus
+from shared.lineage.statuses import alive
 from shared.stages.stage import Input, StageError
 
 # The first that holds is the feature's status. The place here also seeds the choice within it.
@@ -71,7 +72,7 @@ def choose(
     The features of a status, in the order of their density, are cut into `count` strata of equal
     size (up to one), and one is drawn of each: rare and dense ones are there as they are among all.
     """
-    live_F = firings_F >= max(1, min_firings)
+    live_F = alive(firings_F, min_firings)
     if count is None:
         return np.flatnonzero(live_F)
     chosen: list[IntArray] = [np.empty(0, np.int64)]

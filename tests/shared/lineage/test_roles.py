@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+
 from shared.lineage.roles import Role, roles_of
+from shared.plan.report import LIGHT_KINDS
+from shared.stages.report import REPORT, RESULTS_ONLY
 
 
 def test_a_role_is_its_text_and_says_its_parts() -> None:
@@ -31,6 +35,18 @@ def test_the_text_of_every_role() -> None:
         "unrelated/t/m", "scaling/t/a/b", "contexts/t/m",
         "track/t", "explain/t/rule/m", "explained_edge/t/rule/a/b",
     ]  # fmt: skip
+
+
+def test_the_report_documents_every_role_and_no_other() -> None:
+    roles = set()
+    for name, member in vars(Role).items():
+        if isinstance(member, classmethod):
+            constructor = getattr(Role, name)
+            names = inspect.signature(constructor).parameters
+            roles.add(constructor(*(f"{{{name}}}" for name in names)))
+    assert roles == set(REPORT.inputs)
+    light = {Role(role).kind for role, text in REPORT.inputs.items() if RESULTS_ONLY in text}
+    assert light == set(LIGHT_KINDS)
 
 
 def test_roles_are_found_by_kind_and_first_names() -> None:

@@ -21,6 +21,7 @@ from shared.lineage.explanations.feature_status import FEATURE_STATUSES
 from shared.lineage.explanations.methods import METHODS, MethodName
 from shared.lineage.explanations.scores import MAIN
 from shared.lineage.explanations.shown import shown
+from shared.lineage.roles import Role
 from shared.stages.stage import Input
 
 Row = Mapping[str, Any]
@@ -49,7 +50,7 @@ def sources(
     for tracking, models in sorted(trackings.items()):
         for model in models:
             for method in METHODS:
-                source = inputs.get(f"explain/{tracking}/{method}/{model}")
+                source = inputs.get(Role.explain(tracking, method, model))
                 if source is not None:
                     yield tracking, model, method, source
 

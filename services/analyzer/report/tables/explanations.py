@@ -18,6 +18,7 @@ from shared.lineage.explanations.artifact import COLUMNS, FILE, best, with_names
 from shared.lineage.explanations.explained_edge import SIDES
 from shared.lineage.explanations.scores import MAIN
 from shared.lineage.explanations.shown import harmless
+from shared.lineage.roles import Role
 from shared.stages.stage import Input
 
 WHOLE = ("features", "explained", "failed", "scored", "covered", *declared.COLUMNS)
@@ -51,8 +52,8 @@ def _explanations(results: Mapping[str, Any], inputs: Mapping[str, Input]) -> It
 def _cross(results: Mapping[str, Any], inputs: Mapping[str, Input]) -> Iterator[Row]:
     for edge in results["explained_edges"]:
         place = {name: edge[name] for name in ("tracking", "parent", "child", "method")}
-        pair = f"{edge['parent']}/{edge['child']}"
-        source = inputs[f"explained_edge/{edge['tracking']}/{edge['method']}/{pair}"]
+        names = (edge[name] for name in ("tracking", "method", "parent", "child"))
+        source = inputs[Role.explained_edge(*names)]
         with pq.ParquetFile(source.path / "cross.parquet") as file:
             for batch in file.iter_batches(columns=list(CROSS)):
                 yield from ({**place, **row} for row in batch.to_pylist())

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from services.analyzer.report.tables.explanations import names
 from services.analyzer.report.tables.registry import Row, Source, Table
 from services.analyzer.report.text import file_names
+from shared.lineage.roles import Role
 from shared.stages.stage import Input
 
 SCALED = ("own", "other", "ratio", "readable", "false_change")
@@ -38,12 +39,12 @@ def features(name: str, results: Mapping[str, Any], inputs: Mapping[str, Input])
         tracking = edge["tracking"]
         side = "parent" if name == edge["parent"] else "child"
         other = edge["child"] if side == "parent" else edge["parent"]
-        pair = f"{tracking}/{edge['parent']}/{edge['child']}"
+        pair = tracking, edge["parent"], edge["child"]
         place = {"tracking": tracking, "side": side, "other": other}
         if tracking not in known:
             known[tracking] = _known(tracking, name, results["trackings"][tracking], inputs)
-        scaled = _scaled(inputs.get(f"scaling/{pair}"), side)
-        source = inputs[f"match/{pair}"].path / f"{side}.parquet"
+        scaled = _scaled(inputs.get(Role.scaling(*pair)), side)
+        source = inputs[Role.match(*pair)].path / f"{side}.parquet"
         for row in pq.read_table(source).to_pylist():
             more = {**known[tracking].get(row["feature"], {}), **scaled.get(row["feature"], {})}
             rows.append({**place, **{key: _plain(one) for key, one in (row | more).items()}})
@@ -59,8 +60,8 @@ def _known(
     tracking: str, name: str, settings: Mapping[str, Any], inputs: Mapping[str, Input]
 ) -> dict[int, Row]:
     """What contexts, track and explanations say of each feature of a model."""
-    found = _described(inputs.get(f"contexts/{tracking}/{name}"), settings["corpora"] or ())
-    for feature, fate in _fates(inputs.get(f"track/{tracking}"), settings["models"], name).items():
+    found = _described(inputs.get(Role.contexts(tracking, name)), settings["corpora"] or ())
+    for feature, fate in _fates(inputs.get(Role.track(tracking)), settings["models"], name).items():
         found.setdefault(feature, {})["fate"] = fate
     for feature, named in names(tracking, name, settings["corpora"] or (), inputs).items():
         found.setdefault(feature, {}).update(named)
