@@ -64,7 +64,6 @@ SHARED_NAMES = {
     "stage": "a stage: the function that computes one, and what it sees",
     "store": "the object store's metrics",
     "sweeps": "merge sweeps, as they are reported and served",
-    "tables": "results as tables, in a terminal or as CSV",
     "tracking": "the section `tracking` of a spec and its stages",
     "training": "curves of training, in the report and on a dashboard",
     "weights": "weights of a dictionary",
