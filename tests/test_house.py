@@ -66,6 +66,7 @@ SHARED_NAMES = {
     "sweeps": "merge sweeps, as they are reported and served",
     "tracking": "the section `tracking` of a spec and its stages",
     "training": "curves of training, in the report and on a dashboard",
+    "uploads": "uploaded files: what is known of them, where they are stored",
     "weights": "weights of a dictionary",
 }
 

@@ -19,7 +19,7 @@ from werkzeug.http import parse_dict_header, parse_options_header
 
 from api.http.problems import SpecProblem
 from shared.data.readers import UploadError
-from shared.resolve.resolved import UploadFormat
+from shared.data.uploads import UploadFormat
 from shared.store import StoreError
 
 PIECE = 1 << 20  # bytes written at once

@@ -24,7 +24,7 @@ from api.security.auth import Caller, NotAllowed, Submitter
 from api.security.limits import check_upload
 from shared.data.inspect import inspect_upload
 from shared.data.readers import UploadError
-from shared.resolve.resolved import UploadFormat, UploadInfo
+from shared.data.uploads import UploadFormat, UploadInfo
 from shared.store import NotFoundError
 
 

@@ -17,7 +17,7 @@ from shared.data.readers import (
     read_parquet,
     read_text,
 )
-from shared.resolve.resolved import UploadFormat, UploadInfo
+from shared.data.uploads import UploadFormat, UploadInfo
 
 __all__ = ["READERS", "UploadError", "inspect_upload", "is_tokenizer", "read_upload"]
 

@@ -10,8 +10,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from shared.data.uploads import UploadInfo
 from shared.records.artifacts import sha256_of
-from shared.resolve.resolved import UploadInfo
 from shared.store import NotFoundError, Store
 
 SMALL = 64 << 20  # bytes; the largest tokenizer.json in use has 33 MB

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
+from shared.data.uploads import UploadInfo
 from shared.resolve.hub import (
     Hub,
     HubMissing,
@@ -24,7 +25,6 @@ from shared.resolve.resolved import (
     ImportedModel,
     PinnedLanguageModel,
     ResolvedSpec,
-    UploadInfo,
 )
 from shared.resolve.sizes import ARCHIVES, too_many_tokens
 from shared.resolve.standard_library import python_stdlib_digest, python_stdlib_files

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.data.uploads import UploadInfo
 from shared.spec.document import Spec
 from shared.spec.models import Architecture
 
-UploadFormat = Literal["jsonl", "parquet", "text", "zip", "tar", "tokenizer"]
 UNRESOLVED = "unresolved"
-
-
-@dataclass(frozen=True)
-class UploadInfo:
-    """An upload in the store: name, sha256 (hex), format, size and number of rows.
-
-    `rows` is None where the format has none or they were not counted.
-    """
-
-    name: str
-    digest: str
-    format: UploadFormat
-    bytes: int
-    rows: int | None = None
 
 
 class BuiltinText(BaseModel):

@@ -7,9 +7,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from shared.data.uploads import UploadInfo
 from shared.resolve.hub import HubDown, HubMissing, RepositoryKind
 from shared.resolve.resolve import resolve
-from shared.resolve.resolved import PinnedLanguageModel, ResolvedSpec, UploadInfo
+from shared.resolve.resolved import PinnedLanguageModel, ResolvedSpec
 from shared.spec import Spec, parse_spec
 from shared.spec.parse import read_text
 

@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from shared.data.uploads import UploadInfo
 from shared.plan import make_plan
 from shared.resolve.resolve import resolve
-from shared.resolve.resolved import BuiltinText, UploadInfo
+from shared.resolve.resolved import BuiltinText
 from shared.spec import load_spec
 from tests.support.specs import LANGUAGE_MODEL, FakeHub
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.data.uploads import UploadInfo
 from shared.plan import Plan, PlannedStage, make_plan, stage_key
 from shared.plan.estimates import Size, harvest_pays
 from shared.plan.graph import derived_seed
 from shared.resolve.hub import ProvisionalHub
 from shared.resolve.resolve import resolve
-from shared.resolve.resolved import UploadInfo
 from shared.spec import load_spec, parse_spec
 from shared.stages.kinds import KINDS
 from tests.support.contracts import mistakes

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from shared.data.uploads import UploadInfo
 from shared.resolve.hub import Hub, HubDown, HubMissing, HubUnreachable, ProvisionalHub
 from shared.resolve.model_files import read_config, vocabulary_size
 from shared.resolve.resolve import resolve
-from shared.resolve.resolved import UNRESOLVED, ResolvedSpec, UploadInfo
+from shared.resolve.resolved import UNRESOLVED, ResolvedSpec
 from shared.resolve.standard_library import python_stdlib_digest
 from shared.spec.errors import SpecError
 from tests.support.specs import COMMIT, LANGUAGE_MODEL, UPLOADS, FakeHub, resolved, spec
