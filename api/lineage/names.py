@@ -53,8 +53,8 @@ class Lineage:
 
     def section(self, name: str) -> Mapping[str, Any]:
         """A section of the spec by name; empty when the user left it out."""
-        found = self.spec.get(name)
-        return found if isinstance(found, Mapping) else {}
+        entries = self.spec.get(name)
+        return entries if isinstance(entries, Mapping) else {}
 
     def named(self, section: str, name: str, what: str) -> Mapping[str, Any]:
         """One entry of a section; a 404 problem that lists the names there are."""
@@ -82,10 +82,10 @@ class Lineage:
         key = self.roles.get(role)
         if key is None:
             raise UnknownProblem(detail=f"{self.experiment.id} has no {role}")
-        found = self.manifest_or_none(key)
-        if found is None:
+        manifest = self.manifest_or_none(key)
+        if manifest is None:
             raise NotFinishedProblem(detail=f"not finished yet: {self.title(key)}")
-        return found
+        return manifest
 
     def results(self, role: Role) -> Results:
         """The results of a role (see shared.lineage.pair.Source); empty while it is unfinished."""

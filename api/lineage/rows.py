@@ -65,8 +65,8 @@ def selection(side: StoredSide, statuses: Sequence[Status], sort: Sort, order: O
     """
     wanted = np.arange(len(side.firings_F))
     if statuses:
-        kept = [number for number, name in enumerate(STATUSES) if name in statuses]
-        wanted = wanted[np.isin(side.status_F, kept)]
+        numbers = [number for number, name in enumerate(STATUSES) if name in statuses]
+        wanted = wanted[np.isin(side.status_F, numbers)]
     values = {
         "feature": np.arange(len(side.firings_F)),
         "firings": side.firings_F,

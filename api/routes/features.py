@@ -191,28 +191,28 @@ def _statistics(
 
 def _labels(lineage: Lineage, contexts: Manifest, index: int) -> list[LabelScore]:
     rows = lineage.backend.files.rows(contexts, "labels.parquet", "feature", index)
-    found = [LabelScore.model_validate(row) for row in rows]
-    return sorted(found, key=lambda score: (-score.f1, score.label))
+    scores = [LabelScore.model_validate(row) for row in rows]
+    return sorted(scores, key=lambda score: (-score.f1, score.label))
 
 
 def _contexts(
     lineage: Lineage, tracking: str, contexts: Manifest, index: int
 ) -> dict[str, list[Context]]:
     corpora = corpora_of(lineage, tracking)
-    found: dict[str, list[Context]] = {"top": [], "sample": []}
+    by_kind: dict[str, list[Context]] = {"top": [], "sample": []}
     rows = lineage.backend.files.rows(contexts, "contexts.parquet", "feature", index)
     for row in sorted(rows, key=lambda row: row["rank"]):
         place = Context.model_validate({**row, "corpus": corpora[row["corpus"]]})
-        found[row["kind"]].append(place)
-    return {"top": found["top"], "samples": found["sample"]}
+        by_kind[row["kind"]].append(place)
+    return {"top": by_kind["top"], "samples": by_kind["sample"]}
 
 
 def _effects(lineage: Lineage, contexts: Manifest, index: int) -> dict[str, list[Effect]]:
-    found: dict[str, list[Effect]] = {"raised": [], "lowered": []}
+    effects: dict[str, list[Effect]] = {"raised": [], "lowered": []}
     rows = lineage.backend.files.rows(contexts, "logits.parquet", "feature", index)
     for row in sorted(rows, key=lambda row: row["rank"]):
-        found[row["kind"]].append(Effect.model_validate(row))
-    return found
+        effects[row["kind"]].append(Effect.model_validate(row))
+    return effects
 
 
 def _fate(lineage: Lineage, tracking: str, model: str, index: int) -> list[Fate] | None:
@@ -222,9 +222,9 @@ def _fate(lineage: Lineage, tracking: str, model: str, index: int) -> list[Fate]
         return None
     models = lineage.parameters.models[tracking]
     rows = lineage.backend.files.rows(manifest, "chains.parquet", "feature", index)
-    found = [row["fate"] for row in rows if row["model"] == models.index(model)]
+    stored = [row["fate"] for row in rows if row["model"] == models.index(model)]
     named = []
-    for word in (word for fates in found for word in fates or ()):
+    for word in (word for fates in stored for word in fates or ()):
         fate, _, place = word.partition("/")
         name = models[int(place)] if place.isdecimal() else place or None
         named.append(Fate.model_validate({"fate": fate, "model": name}))

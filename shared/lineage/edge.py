@@ -223,7 +223,7 @@ def edge_of(pair: Pair, source: Source) -> Edge:
 
 
 def roles_beside(pair: Pair) -> list[Role]:
-    """The roles of the stages other than its match that an edge is told from."""
+    """The roles of the stages, other than its match, from which an edge is computed."""
     ends = pair.tracking, pair.parent, pair.child
     unrelated = [Role.unrelated(pair.tracking, pair.parent)] if pair.warm else []
     return [

@@ -144,5 +144,5 @@ class Role(str):
 
 def roles_of(roles: Iterable[str], kind: str, *names: str) -> list[Role]:
     """The roles of a kind whose first names are those given, in the order of `roles`."""
-    found = (Role(role) for role in roles)
-    return [role for role in found if role.kind == kind and role.names[: len(names)] == names]
+    typed = (Role(role) for role in roles)
+    return [role for role in typed if role.kind == kind and role.names[: len(names)] == names]

@@ -45,18 +45,18 @@ class Cell(BaseModel):
 
 def cells_of(grid: str, settings: Sequence[Mapping[str, float]], source: Source) -> list[Cell]:
     """The cells of a grid in order; `settings` are their {features, sparsity, k | l0 | l1}."""
-    return [_cell(grid, number, asked, source) for number, asked in enumerate(settings)]
+    return [_cell(grid, number, cell, source) for number, cell in enumerate(settings)]
 
 
-def _cell(grid: str, number: int, asked: Mapping[str, float], source: Source) -> Cell:
+def _cell(grid: str, number: int, settings: Mapping[str, float], source: Source) -> Cell:
     roles = roles_of(source.roles, "stability", grid, str(number), "quality")
     roles.sort(key=lambda role: int(role.names[-1]))
     qualities = [results for role in roles if (results := source.results(role))]
     ceiling = source.results(Role.cell_ceiling(grid, number))
     return Cell(
-        features=int(asked["features"]),
-        sparsity_by=next((name for name in SPARSITY if name in asked), None),
-        sparsity=asked["sparsity"],
+        features=int(settings["features"]),
+        sparsity_by=next((name for name in SPARSITY if name in settings), None),
+        sparsity=settings["sparsity"],
         **{name: _mean([one.get(name) for one in qualities]) for name in MEASURED},
         **{f"ceiling{suffix(rule)}": ceiling.get(rule) for rule in RULES},
         interval=ceiling.get("interval"),

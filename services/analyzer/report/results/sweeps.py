@@ -35,7 +35,7 @@ def crossings(
     Touching without changing sides is no crossing; where the curves run together for several points
     before they part, the crossing is the middle of that stretch.
     """
-    found = []
+    places = []
     gaps = [
         (point["t"], point["corpora"][first][measure] - point["corpora"][second][measure])
         for point in points
@@ -46,10 +46,10 @@ def crossings(
         if gap_left * gap_right > 0:
             continue
         if right == left + 1:
-            found.append(t_left + (t_right - t_left) * gap_left / (gap_left - gap_right))
+            places.append(t_left + (t_right - t_left) * gap_left / (gap_left - gap_right))
         else:
-            found.append((gaps[left + 1][0] + gaps[right - 1][0]) / 2)
-    return found
+            places.append((gaps[left + 1][0] + gaps[right - 1][0]) / 2)
+    return places
 
 
 def _by_corpus(measured: Sequence[Mapping[str, Any]], corpora: Sequence[str]) -> Values:
@@ -90,12 +90,12 @@ def _merges_between(at_zero: str, at_one: str, spec: Mapping[str, Any]) -> list[
 
     A merge that names the parents the other way round stands at 1 - t.
     """
-    found = []
+    merges = []
     for name, model in spec["models"].items():
         kind, fields = kind_of(model)
         if kind != "merge" or {fields["at_zero"], fields["at_one"]} != {at_zero, at_one}:
             continue
         swapped = fields["at_zero"] != at_zero
         place = 1 - fields["t"] if swapped else fields["t"]
-        found.append({"model": name, "t": fields["t"], "place": place, "swapped": swapped})
-    return sorted(found, key=lambda merge: (merge["place"], merge["model"]))
+        merges.append({"model": name, "t": fields["t"], "place": place, "swapped": swapped})
+    return sorted(merges, key=lambda merge: (merge["place"], merge["model"]))
