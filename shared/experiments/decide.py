@@ -48,13 +48,13 @@ def decide(
     watched: Iterable[Watched],
     world: World,
     queued: Mapping[str, Collection[str]],
-    told: Collection[str],
+    rung: Collection[str],
     room: int,
 ) -> Decision:
     """Which doorbells are due, fairly, and which leased stages to stop.
 
     `watched` is oldest first. `queued` are the keys whose messages wait in a service's queue,
-    `told` keys that were rung a moment ago; a queue gets no more than `room` messages, so that what
+    `rung` are those rung a moment ago; a queue gets no more than `room` messages, so that what
     comes later is chosen later. A stage of several experiments is stopped only when all of them are
     cancelled.
     """
@@ -70,7 +70,7 @@ def decide(
             node for node in experiment.outline.frontier(world.done) if node.key not in world.failed
         ]
         going.append((experiment, ready))
-    busy = {key for keys in queued.values() for key in keys} | set(told) | live
+    busy = {key for keys in queued.values() for key in keys} | set(rung) | live
     ring: list[Doorbell] = []
     for service in sorted({node.service for _, ready in going for node in ready}):
         free = room - len(queued.get(service, ()))

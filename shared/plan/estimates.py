@@ -120,10 +120,10 @@ def corpus_bytes(resolved: ResolvedSpec, corpus: Corpus) -> int | None:
 
 def corpus_tokens(resolved: ResolvedSpec, corpus: Corpus) -> tuple[int | None, int | None]:
     """(training, held-out) tokens of a corpus; None where the size of the text is not known."""
-    kept = corpus_bytes(resolved, corpus)
-    if kept is None:
+    size = corpus_bytes(resolved, corpus)
+    if size is None:
         return None, None
-    train = round(kept * (1 - corpus.validation) / TEXT_BYTES_PER_TOKEN)
+    train = round(size * (1 - corpus.validation) / TEXT_BYTES_PER_TOKEN)
     if corpus.token_limit is not None:
         train = min(train, corpus.token_limit)
     return train, round(train * corpus.validation / (1 - corpus.validation))
@@ -136,11 +136,11 @@ def forward(size: Size | None, tokens: int | None, passes: int = 1) -> float | N
     return 2.0 * size.active * tokens * passes
 
 
-def train(size: Size | None, tokens: int | None, kept: int = 1) -> Estimate:
-    """Training: 6 N a token; leaves the weights in float32, `kept` times with the checkpoints."""
+def train(size: Size | None, tokens: int | None, copies: int = 1) -> Estimate:
+    """Training: 6 N a token; leaves the weights in float32, `copies` times with the checkpoints."""
     flops = None if size is None or tokens is None else 6.0 * size.active * tokens
     each = weights(size)
-    return Estimate(tokens=tokens, flops=flops, bytes=None if each is None else kept * each)
+    return Estimate(tokens=tokens, flops=flops, bytes=None if each is None else copies * each)
 
 
 def weights(size: Size | None) -> int | None:

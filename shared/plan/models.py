@@ -115,7 +115,7 @@ def _add_train(draft: Draft, name: str, start: str, training: Pretrain | Finetun
         parameters,
         {"model": start, **numbered("tokens", draft.tokens_of(training.corpora))},
         estimate=estimates.train(
-            size, _trained_tokens(draft, training), kept=1 + len(training.checkpoints)
+            size, _trained_tokens(draft, training), copies=1 + len(training.checkpoints)
         ),
     )
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from shared.arrays import BoolArray, FloatArray, IntArray
 
-# Chance gives rare features a much higher best r (paper.md), so each is compared with null values
-# of features with about as many firings: in as many strata as leave this many values in each.
+# Chance gives rare features a much higher best r than frequent ones, so each is compared with null
+# values of features with about as many firings: in as many strata as leave this many in each.
 STRATUM = 500
 MOST_STRATA = 20
 FALSE_DISCOVERIES = 0.05
