@@ -34,7 +34,7 @@ def cursor_of(params: CursorParams) -> str:
         text = params.decode_cursor(params.cursor)
     except (HTTPException, ValueError):
         raise broken_cursor() from None
-    # Decoding Base64 skips what is no part of it; encoding the text again shows whether it did.
+    # Base64 decoding skips characters outside its alphabet; encoding again shows whether it did.
     if unquote(params.encode_cursor(text) or "") != unquote(params.cursor):
         raise broken_cursor()
     assert isinstance(text, str), "cursors are text"

@@ -19,10 +19,11 @@ from shared.lineage.roles import Role
 class EdgeView(Edge):
     """How the features of a parent fare in a child. What is not finished yet is null.
 
-    persist, split, merge and disappear are numbers of the parent's features, emerge, split_child
+    persist, split, merge and disappear count the parent's features, emerge, split_child
     and merge_child of the child's. share is persist / alive_parent, inherited persist /
-    alive_child. Names without an ending are one-to-one matches; `*_any` counts a feature when any
-    live feature of the other model reaches the threshold, `*_mutual` when each is the other's best.
+    alive_child. Names without a suffix refer to one-to-one matches; `*_any` counts a feature when
+    any live feature of the other model reaches the threshold, `*_mutual` when each is the other's
+    best.
 
     ceiling is the share between two dictionaries of the parent (ceiling_child: of the child), null
     the share after the child's documents were shifted, unrelated that of a dictionary started from

@@ -60,7 +60,10 @@ def explanations(
     ] = None,
     search: Annotated[
         str | None,
-        Query(description="Only explanations that have this in them, in any case.", max_length=200),
+        Query(
+            description="Only explanations that contain this text; case does not matter.",
+            max_length=200,
+        ),
     ] = None,
     sort: Annotated[
         ExplanationSort, Query(description="What the explanations are sorted by.")
@@ -69,8 +72,8 @@ def explanations(
 ) -> Any:
     """What the features of a model are about: every one by rules, some by the language model.
 
-    With `Accept: text/csv` all of them as CSV; an apostrophe stands there before an explanation
-    that a spreadsheet would compute.
+    With `Accept: text/csv` all of them as CSV, where an apostrophe precedes an explanation that a
+    spreadsheet would take for a formula.
     """
     lineage = open_lineage(backend, number)
     lineage.model(model)

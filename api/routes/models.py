@@ -66,7 +66,7 @@ def model(number: Number, model: ModelName, backend: BackendDependency) -> Model
 
 
 def artifact_url(manifest: Manifest | None) -> str | None:
-    """Where an artifact can be had; None while there is none."""
+    """Address of the artifact; None until it exists."""
     return None if manifest is None else f"/v1/artifacts/{manifest.key}"
 
 

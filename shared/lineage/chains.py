@@ -1,4 +1,4 @@
-"""Chains: one feature in every model of a tracking, each edge matching one to the next."""
+"""Chains of matches: one feature of every model of a tracking, matched along every edge."""
 
 from __future__ import annotations
 

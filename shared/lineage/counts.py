@@ -9,9 +9,9 @@ from shared.lineage.shares import RULES, ratio
 from shared.lineage.side import Side
 from shared.lineage.statuses import statuses
 
-PERSIST = ("persist", "persist_any", "persist_mutual")  # numbers of which RULES are shares
-PARENT_FATES = ("persist", "disappear", "split", "merge")  # one of each live parent's feature
-CHILD_FATES = ("persist", "emerge", "split_child", "merge_child")  # and of each live child's
+PERSIST = ("persist", "persist_any", "persist_mutual")  # the counts behind the shares of RULES
+PARENT_FATES = ("persist", "disappear", "split", "merge")  # each live feature of the parent has one
+CHILD_FATES = ("persist", "emerge", "split_child", "merge_child")  # and each of the child
 
 
 def edge_counts(threshold: float, parent: Side, child: Side) -> dict[str, int | float | None]:

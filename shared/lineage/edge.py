@@ -59,7 +59,7 @@ class Cosine(BaseModel):
 class Edge(BaseModel):
     """How the features of a parent fare in a child; None where something is not known (yet).
 
-    Names without an ending are about one-to-one matches; `*_any` counts a feature when any live
+    Names without a suffix refer to one-to-one matches; `*_any` counts a feature when any live
     feature of the other model reaches the threshold, `*_mutual` when each is the other's best.
     """
 

@@ -2,7 +2,8 @@
 
 An entry has two files of one name. Its declaration, below `shared/spec`, says what a spec may ask
 of it; its code, below `services`, does it. Nothing else lists the entries: the choices of a spec
-are the declarations that there are, and a service refuses to start when names and code differ.
+are the declarations that exist. A service refuses to start when a declaration has no code, and to
+load code that nobody declares.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class MatchParameters(Parameters):
         description="Replicates of the bootstrap over documents; 0: none. Replicate b draws the "
         "same documents in every stage over the same stream.",
     )
-    parts: int = Field(4, description="At most so many features take part in a combination.")
+    parts: int = Field(4, description="Most features that a combination may have.")
 
 
 # Columns of a match's tables; `other` is the model on the other side of the edge.
@@ -85,8 +85,8 @@ MATCH_COLUMNS = {
     "match": "one-to-one partner at r >= threshold; -1: none",
     "match_r": "r of match; null where that is -1",
     "cosine": "of the decoder directions of feature and best; null without dictionaries",
-    "p": "share of the null's best r of features with about as many firings that are as high (plus "
-    "one over plus one); null without shifts",
+    "p": "share of the null's best r, among features with about as many firings, that are at least "
+    "as high (one is added above and below); null without shifts",
     "q": "Benjamini-Hochberg over the model's live features; null without shifts",
     "multiple_r": "correlation with the best non-negative combination of live features of the "
     "other model (up to `parts`); null where fewer than two take part; it does not depend on the "

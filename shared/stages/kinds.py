@@ -1,7 +1,7 @@
 """The one table of stage kinds. Queues, plans, workers' refusals and docs/stages.md follow from it.
 
-A kind is declared once, beside its parameters in the module of its service; its code is found by
-its name (see shared.stages.entry).
+A kind is declared once, beside its parameters, in a module of its service (the analyzer has four);
+its code is found by its name (see shared.stages.entry).
 """
 
 from __future__ import annotations

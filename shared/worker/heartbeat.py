@@ -50,7 +50,7 @@ class Heartbeat:
         self.renewed = self._began
         self.progress: dict[str, Any] = {}
         self.log: Path | None = None
-        self.lost = False
+        self.lost = False  # then `watch` kills the child, and `ending` records it
         self.unwanted = False
 
     def __enter__(self) -> Heartbeat:

@@ -172,7 +172,7 @@ class Supervisor:
             return self._crashed(stage, beat.attempt, error)
 
     def _compare_with_past(self, stage: PlannedStage) -> None:
-        """Show which attempt this is. A previous one that never ended has lost its lease."""
+        """Count this attempt. An earlier one that never ended has lost its lease."""
         past = self._book.attempts(stage.key)
         expired = bool(past) and past[-1].ending is None
         self._metrics.taken_up(stage.service, stage.kind, len(past) + 1, expired)

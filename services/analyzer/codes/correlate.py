@@ -179,7 +179,7 @@ def _reduce(
     best_r_G: FloatArray,
     floor: float,
 ) -> _BlockResult:
-    """Keep of a block what is a row's best, may be a column's best, or is a candidate.
+    """Keep the entries of a block that are a row's best, may be a column's best, or are candidates.
 
     Pairs that never fire together have r <= 0 and are none of these.
     """

@@ -1,4 +1,4 @@
-"""Stage `latent_scaling`: is a feature that disappears or emerges in the other model after all?
+"""Stage `latent_scaling`: is a feature that one dictionary lacks still in that model?
 
 The activations of each model are read once; verdicts.py has what follows from them.
 

@@ -104,7 +104,7 @@ def coefficients(dot: float | None, t: float) -> tuple[float, float, bool]:
 def _over_spans(
     function: Callable[[int, Tensor, Tensor], Result], zero: Tensor, one: Tensor
 ) -> Iterator[Result]:
-    """The function of the place and both tensors' values of every span, results in order.
+    """Apply the function to each span (its place, both tensors' values); results come in order.
 
     On a CPU by as many threads as torch has, each working through a span by itself.
     """

@@ -75,9 +75,9 @@ class Buffers:
 class Variant(ABC):
     """One kind of dictionary: how a batch becomes gradients, and how the weights leave."""
 
-    # Where L0 is asked for: how many times the density that it means features start with. Measured
-    # for each variant (bench/dictionary_quality.py): 1.25, 2.5 and 5 differ by up to .009 of
-    # explained variance.
+    # With a target L0: how much denser than the target features start, as a factor. Measured for
+    # each variant (bench/dictionary_quality.py): 1.25, 2.5 and 5 differ by up to .009 of explained
+    # variance.
     start_above: ClassVar[float] = 2.5
 
     parameters: DictionaryParameters
@@ -99,11 +99,11 @@ class Variant(ABC):
         del features
 
     def start_coefficient(self, width: int) -> float:
-        """Where steering starts: with half of a feature's value taken away."""
+        """The coefficient that steering starts from: it takes away half of a feature's value."""
         return 1 / width
 
     def start_density(self, features: int) -> float:
-        """The share of the vectors on which a feature shall fire at first."""
+        """The share of the vectors on which a feature fires before the first step."""
         above = self.start_above * (self.parameters.l0 or 0.0) / features
         return min(START_MOST, max(START_DENSITY, above))
 

@@ -8,7 +8,7 @@ Autoencoders", equations 11 and 12): with K = 1 where |pre - theta| < bandwidth 
 
     df/dtheta = -theta / bandwidth K,   d|f|_0/dtheta = -1 / bandwidth K
 
-theta = exp(log_threshold) stays positive. Entries at or below zero take no part, as there.
+theta = exp(log_threshold) stays positive. Entries at or below zero take no part, as in that paper.
 
 N: vectors of a batch, D: width at the hook point, F: features.
 """
@@ -45,7 +45,7 @@ class JumpRelu(Variant):
         assert weights.log_threshold_F is not None
         theta_F = weights.log_threshold_F.exp()
         bandwidth = JumpReluSettings.of(self.parameters).bandwidth or BANDWIDTH
-        # Everything that counts, active or below the threshold within the rectangle, lies above.
+        # Entries that count, active or within the rectangle below the threshold, exceed this.
         lower_F = (theta_F - bandwidth / 2).clamp_min_(0)
         centred_ND, pre_NF = self.encode(weights, x_ND, weights.encoder_bias_F - lower_F)
         entries = positive(pre_NF, self.sparse_up_to)
@@ -79,7 +79,7 @@ class JumpRelu(Variant):
         )
 
     def start_coefficient(self, width: int) -> float:
-        """A feature's worth in L0, which is what the coefficient weights here."""
+        """Here the coefficient weights the L0: it starts at what one feature is worth."""
         l0 = self.parameters.l0
         return super().start_coefficient(width) if l0 is None else 0.05 / l0
 

@@ -1,4 +1,4 @@
-"""Do the parent's explanations predict the child's features? What is said of an edge."""
+"""How well the parent's explanations predict the child's features along an edge."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _cross(values: Mapping[str, Any] | None) -> Values | None:
 
 
 def reading(of_edge: Mapping[str, Values | None]) -> str | None:
-    """On which side of an edge less is lost (score - cross).
+    """The side of an edge on which explanations lose less (score - cross).
 
     "apart" (less on matches), "reversed", or "open" (the intervals overlap); None where a side or
     its interval is missing. Losses are compared, so that it does not matter whose features are

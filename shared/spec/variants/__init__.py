@@ -1,6 +1,7 @@
 """Variants of dictionaries, one file each: what a spec may ask of them, and how it is refused.
 
-Their code is in services/sae, under the same names.
+Their code is in services/sae/variants under the same names; a variant that is trained for every
+edge (crosscoder) is a stage of that name.
 """
 
 from __future__ import annotations

@@ -30,7 +30,10 @@ _ASKS: dict[str, Ask] = {}
 
 
 def computes(score: Score) -> Callable[[Compute], Compute]:
-    """The decorated function computes the score of every feature [N]; ValueError for a second."""
+    """The decorated function computes the score of every feature [N].
+
+    Raises ValueError for a second one.
+    """
 
     def register(function: Compute) -> Compute:
         if score.name in _COMPUTES:
