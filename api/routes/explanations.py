@@ -60,10 +60,7 @@ def explanations(
     ] = None,
     search: Annotated[
         str | None,
-        Query(
-            description="Only explanations that contain this text; case does not matter.",
-            max_length=200,
-        ),
+        Query(description="Only explanations with this text; case is ignored.", max_length=200),
     ] = None,
     sort: Annotated[
         ExplanationSort, Query(description="What the explanations are sorted by.")
