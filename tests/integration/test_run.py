@@ -196,7 +196,13 @@ def test_ctrl_c_leaves_nothing_running_and_the_next_run_goes_on(
 ) -> None:
     data, report = tmp_path / "data", tmp_path / "report"
     arguments = ("run", TINY, "--data", data, "--report", report)
-    running = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    running = subprocess.Popen(
+        command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell starts what runs in its background deaf to Ctrl-C, and the test with it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     _until(lambda: len(list((data / "store" / "stages").glob("*/manifest.json"))) >= 9)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
